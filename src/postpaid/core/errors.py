@@ -1,0 +1,81 @@
+"""What can go wrong in the business, named once.
+
+There is no HTTP in here: each façade has one table from these classes to its own statuses and
+words. Constraint violations that no function expects are programmer errors, not these.
+"""
+
+from __future__ import annotations
+
+Path = tuple[str | int, ...]
+
+
+class BillingError(Exception):
+    """A request that cannot be done, said in a sentence for a person.
+
+    ``code`` is stable and for programs. ``param`` is the path of the parameter at fault in the
+    engine's words, such as ``("items", 0, "price")``, or empty when no single one is.
+    """
+
+    default_code: str | None = None
+
+    def __init__(self, message: str, *, param: Path | str = (), code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param: Path = (param,) if isinstance(param, str) else param
+        self.code = code or self.default_code
+
+
+class NotFound(BillingError):
+    """The thing is absent, or another account's, which is the same to the one who asks."""
+
+    default_code = "resource_missing"
+
+    @classmethod
+    def of(cls, what: str, key: str, *, param: Path | str = "id") -> NotFound:
+        return cls(f"No such {what}: '{key}'", param=param)
+
+
+class InvalidRequest(BillingError):
+    """A parameter is wrong by itself or does not fit the others."""
+
+
+class AlreadyExists(BillingError):
+    """A name that must be unique is taken."""
+
+    default_code = "resource_already_exists"
+
+
+class ActionNotAllowed(BillingError):
+    """The thing's status does not allow the action."""
+
+    default_code = "status_transition_invalid"
+
+
+class Conflict(BillingError):
+    """Someone else changed the thing at the same moment; trying again may work."""
+
+    default_code = "lock_timeout"
+
+
+class IdempotencyMismatch(BillingError):
+    """The key was first used for another request."""
+
+
+class IdempotencyInUse(BillingError):
+    """The key's first request is still under way."""
+
+    default_code = "idempotency_key_in_use"
+
+
+class AuthenticationFailed(BillingError):
+    """No key, or one that is unknown or revoked."""
+
+
+class PaymentFailed(BillingError):
+    """The gateway declined, and the caller asked to hear of it as an error."""
+
+    default_code = "card_declined"
+
+    def __init__(self, message: str, *, code: str | None, decline_code: str | None) -> None:
+        super().__init__(message, code=code)
+        self.decline_code = decline_code

@@ -1,0 +1,201 @@
+"""What a subscription is: its items, its periods, and a status that moves by one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from postpaid.core.catalog import Price, Product
+from postpaid.core.errors import ActionNotAllowed
+from postpaid.core.periods import Period, period_at_index
+
+
+class SubscriptionStatus(StrEnum):
+    """Where a subscription is in its life, in Stripe's words."""
+
+    INCOMPLETE = "incomplete"  # its first invoice is not paid yet
+    INCOMPLETE_EXPIRED = "incomplete_expired"  # and was not paid in time
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"  # its latest invoice could not be collected
+    CANCELED = "canceled"
+    UNPAID = "unpaid"
+    PAUSED = "paused"
+
+
+class SubscriptionAction(StrEnum):
+    """What can happen to a subscription's status."""
+
+    PAY = "pay"  # its latest invoice is settled
+    MISS_PAYMENT = "miss a payment"  # its latest invoice could not be collected
+    EXPIRE = "expire"
+    CANCEL = "cancel"
+
+
+_S, _A = SubscriptionStatus, SubscriptionAction
+
+TRANSITIONS = {
+    (_S.INCOMPLETE, _A.PAY): _S.ACTIVE,
+    (_S.INCOMPLETE, _A.MISS_PAYMENT): _S.INCOMPLETE,
+    (_S.INCOMPLETE, _A.EXPIRE): _S.INCOMPLETE_EXPIRED,
+    (_S.INCOMPLETE, _A.CANCEL): _S.INCOMPLETE_EXPIRED,  # Stripe: nothing was ever provided
+    (_S.ACTIVE, _A.PAY): _S.ACTIVE,
+    (_S.ACTIVE, _A.MISS_PAYMENT): _S.PAST_DUE,
+    (_S.ACTIVE, _A.CANCEL): _S.CANCELED,
+    (_S.PAST_DUE, _A.PAY): _S.ACTIVE,
+    (_S.PAST_DUE, _A.MISS_PAYMENT): _S.PAST_DUE,
+    (_S.PAST_DUE, _A.CANCEL): _S.CANCELED,
+}
+
+ENDED = frozenset({_S.CANCELED, _S.INCOMPLETE_EXPIRED})
+RENEWING = frozenset({_S.ACTIVE, _S.PAST_DUE})  # its periods go on closing
+
+
+def next_status(status: SubscriptionStatus, action: SubscriptionAction) -> SubscriptionStatus:
+    """The status after ``action``; raises ``ActionNotAllowed`` where the table has none."""
+    try:
+        return TRANSITIONS[status, action]
+    except KeyError:
+        raise ActionNotAllowed(f"A subscription that is {status} cannot {action}.") from None
+
+
+class BillingMode(StrEnum):
+    """How changes and metered items are billed (Stripe's two modes)."""
+
+    FLEXIBLE = "flexible"
+    CLASSIC = "classic"
+
+
+class CollectionMethod(StrEnum):
+    """Who moves first: we charge, or the customer pays the invoice we send."""
+
+    CHARGE_AUTOMATICALLY = "charge_automatically"
+    SEND_INVOICE = "send_invoice"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One price on a subscription, and the period of it that is running.
+
+    ``period_index`` counts the item's periods from the subscription's anchor; it names what the
+    period owes. ``quantity`` is None for a metered price.
+    """
+
+    id: str
+    subscription_id: str
+    price_id: str
+    quantity: int | None
+    period_index: int
+    period_start: datetime
+    period_end: datetime
+    metadata: Mapping[str, str]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """An agreement: a customer buys the items, every period, until it ends.
+
+    ``anchor_at`` is the instant periods are counted from. ``closes_at`` is the next instant at
+    which a period of an item ends, and None while nothing will be billed by itself.
+    """
+
+    id: str
+    customer_id: str
+    clock_id: str | None
+    status: SubscriptionStatus
+    currency: str
+    collection_method: CollectionMethod
+    days_until_due: int | None
+    billing_mode: BillingMode
+    billing_mode_at: datetime | None
+    anchor_at: datetime
+    closes_at: datetime | None
+    expires_at: datetime | None
+    start_at: datetime
+    cancel_at_period_end: bool
+    canceled_at: datetime | None
+    ended_at: datetime | None
+    cancellation_reason: str | None
+    cancellation_comment: str | None
+    cancellation_feedback: str | None
+    default_payment_method_id: str | None
+    latest_invoice_id: str | None
+    description: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+    items: tuple[Item, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """A price with its product: what an item sells."""
+
+    price: Price
+    product: Product
+
+
+Catalog = Mapping[str, Sold]
+"""What is sold, by price id."""
+
+
+def started_items(subscription: Subscription, catalog: Catalog) -> tuple[Item, ...]:
+    """The items in their first period, which starts at the anchor."""
+    return tuple(_in_period(subscription, item, catalog, 0) for item in subscription.items)
+
+
+def advanced(subscription: Subscription, catalog: Catalog) -> Subscription:
+    """The subscription after the instant it closes at: items that ended are in their next period."""
+    items = tuple(
+        _in_period(subscription, item, catalog, item.period_index + 1)
+        if item.period_end == subscription.closes_at
+        else item
+        for item in subscription.items
+    )
+    return replace(subscription, items=items, closes_at=min(item.period_end for item in items))
+
+
+def settled(subscription: Subscription, action: SubscriptionAction) -> Subscription:
+    """The subscription after its latest invoice was paid, or could not be.
+
+    One that becomes active begins to renew; one that had ended stays as it is.
+    """
+    if subscription.status in ENDED:
+        return subscription
+    status = next_status(subscription.status, action)
+    if status not in RENEWING:
+        return replace(subscription, status=status)
+    return replace(
+        subscription,
+        status=status,
+        closes_at=min(item.period_end for item in subscription.items),
+        expires_at=None,
+    )
+
+
+def ended(
+    subscription: Subscription,
+    action: SubscriptionAction,
+    *,
+    now: datetime,
+    reason: str | None,
+) -> Subscription:
+    """The subscription after it ended at ``now``: nothing more will be billed."""
+    return replace(
+        subscription,
+        status=next_status(subscription.status, action),
+        canceled_at=subscription.canceled_at or now,
+        ended_at=now,
+        closes_at=None,
+        expires_at=None,
+        cancellation_reason=subscription.cancellation_reason or reason,
+    )
+
+
+def _in_period(subscription: Subscription, item: Item, catalog: Catalog, index: int) -> Item:
+    recurrence = catalog[item.price_id].price.recurrence
+    assert recurrence is not None, "an item's price recurs"
+    period: Period = period_at_index(subscription.anchor_at, recurrence, index)
+    return replace(item, period_index=index, period_start=period.start, period_end=period.end)
