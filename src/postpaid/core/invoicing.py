@@ -171,7 +171,7 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """What one item owes for one period. Its name exists before any row does, and is billed once."""
+    """What one item owes for one period: named before any row exists, and billed once."""
 
     name: str
     subscription_id: str
@@ -271,7 +271,9 @@ def with_usage(invoice: Invoice, catalog: Catalog, usage: Mapping[str, Decimal])
         if line.obligation not in usage:
             lines.append(line)
         elif line.part == 0:
-            assert line.subscription_id and line.subscription_item_id and line.price_id
+            assert line.subscription_id is not None
+            assert line.subscription_item_id is not None
+            assert line.price_id is not None
             owed = Obligation(
                 line.obligation,
                 line.subscription_id,

@@ -147,7 +147,7 @@ def started_items(subscription: Subscription, catalog: Catalog) -> tuple[Item, .
 
 
 def advanced(subscription: Subscription, catalog: Catalog) -> Subscription:
-    """The subscription after the instant it closes at: items that ended are in their next period."""
+    """The subscription after it closed: the items that ended are in their next period."""
     items = tuple(
         _in_period(subscription, item, catalog, item.period_index + 1)
         if item.period_end == subscription.closes_at

@@ -1,0 +1,68 @@
+"""``python -m benchmarks``: run the benchmarks, print a table, and write JSON beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import close_a_cycle, store_a_batch
+from benchmarks.figures import Figure
+from postpaid.storage import embedded
+from postpaid.storage.database import migrate
+
+BENCHMARKS: dict[str, Callable[[str, float], list[Figure]]] = {
+    "store": store_a_batch.run,
+    "close": close_a_cycle.run,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the work; 1 is a minute")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    asked = parser.parse_args()
+    console = Console()
+    figures: list[Figure] = []
+    for name in asked.names or list(BENCHMARKS):
+        console.print(f"[dim]measuring: {name} …[/dim]")
+        with tempfile.TemporaryDirectory(prefix="postpaid-bench-") as folder:
+            with embedded.start(Path(folder) / "data") as server:
+                migrate(server.url)
+                figures += BENCHMARKS[name](server.url, asked.scale)
+    console.print(_table(figures))
+    if asked.json:
+        machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
+        asked.json.write_text(
+            json.dumps(
+                {"machine": machine, "figures": [asdict(each) for each in figures]}, indent=2
+            )
+        )
+
+
+def _table(figures: list[Figure]) -> Table:
+    table = Table(title=f"On {os.cpu_count()} cores, embedded PostgreSQL, fsync on")
+    for heading in ("work", "figure", "limit, measured raw", "of the limit", "aim"):
+        table.add_column(heading, justify="left" if heading == "work" else "right")
+    for each in figures:
+        table.add_row(
+            each.work,
+            f"{each.value:,.0f} {each.unit}",
+            f"{each.limit:,.0f} {each.unit} ({each.limit_is})",
+            f"{each.value / each.limit:.2f}",
+            each.aim,
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Close a cycle: draft, finalize, charge on the test gateway, events; with two processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import psycopg
+
+from benchmarks.figures import Figure
+from benchmarks.world import END, NOW, World, make_world, subscribe_all
+from postpaid import ids
+from postpaid.billing.pass_time import run_passes
+from postpaid.core.invoicing import GRACE
+from postpaid.storage import usage
+from postpaid.storage.database import Database
+
+PROCESSES = 2
+EVENTS_EACH = 3  # in different hours
+TABLES = ("invoices", "invoice_lines", "payment_attempts", "events")
+
+
+def run(url: str, scale: float) -> list[Figure]:
+    """Invoices a second from period end to paid, beside a raw ``COPY`` of the rows it wrote."""
+    count = max(1000, int(10_000 * scale))
+    database = Database(url)
+    world = make_world(database, customers=count)
+    subscribe_all(database, world)
+    _use(database, world)
+    with database.connection() as conn:
+        conn.execute("VACUUM ANALYZE")
+
+    one = _close(url, world, 1, END, count // 4)
+    two = _close(url, world, PROCESSES, END, count)
+    with database.connection() as conn:
+        row = conn.execute("SELECT count(*) FROM invoices WHERE status = 'paid'").fetchone()
+        assert row is not None
+        assert row[0] == count, f"{row[0]} of {count} invoices are paid"
+    raw = _raw_copy(url, count)
+    database.close()
+    limit_is = "COPY of the same rows, one connection"
+    return [
+        Figure("close a cycle, one process", one, "invoices/s", raw, limit_is, ""),
+        Figure(
+            "close a cycle, two processes",
+            two,
+            "invoices/s",
+            raw,
+            limit_is,
+            "5,000/s, 0.4 of raw",
+        ),
+    ]
+
+
+def _use(database: Database, world: World) -> None:
+    for start in range(0, len(world.customer_ids), 5000):
+        some = world.customer_ids[start : start + 5000]
+        columns = usage.UsageColumns()
+        for i, customer_id in enumerate(some):
+            for event in range(EVENTS_EACH):
+                columns.references.append(ids.new_id("ev"))
+                columns.meter_ids.append(world.meter_id)
+                columns.customer_ids.append(customer_id)
+                columns.occurred_ats.append(NOW - timedelta(days=1 + event, hours=i % 24))
+                columns.values.append(Decimal(4115))
+                columns.payloads.append(None)
+                columns.received_ats.append(NOW)
+        with database.transaction() as conn:
+            usage.insert_many(conn, world.act.account_id, columns)
+
+
+def _close(url: str, world: World, processes: int, end: object, until: int) -> float:
+    """Invoices a second, until ``until`` of them are paid."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(processes + 1)
+    workers = [
+        context.Process(target=_work, args=(url, world.act.account_id, until, ready))
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    with psycopg.connect(url, autocommit=True) as conn:
+        before = _paid(conn)
+        ready.wait()
+        started = time.perf_counter()
+        for worker in workers:
+            worker.join()
+        elapsed_s = time.perf_counter() - started
+        assert all(worker.exitcode == 0 for worker in workers)
+        return (_paid(conn) - before) / elapsed_s
+
+
+def _work(url: str, account_id: int, until: int, ready: object) -> None:
+    """What a worker process does, at the moment the grace hour has passed."""
+    from postpaid.billing.perform import Act
+
+    database = Database(url, pool_size=4)
+    act = Act(account_id, False, "worker", END, ids.new_id, ids.new_id("req"))
+    ready.wait()  # type: ignore[attr-defined]
+    with database.connection() as conn:
+        while _paid(conn) < until:
+            run_passes(database, act, wall=act.now)
+            run_passes(database, replace(act, now=END + GRACE), wall=act.now)
+    database.close()
+
+
+def _paid(conn: psycopg.Connection[tuple[object, ...]]) -> int:
+    row = conn.execute("SELECT count(*) FROM invoices WHERE status = 'paid'").fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def _raw_copy(url: str, count: int) -> float:
+    """The rows that the close wrote, written again into tables alike, by one connection."""
+    with psycopg.connect(url) as conn:
+        texts = {}
+        for table in TABLES:
+            with conn.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copy:
+                texts[table] = b"".join(bytes(block) for block in copy)
+            conn.execute(f"CREATE TABLE raw_{table} (LIKE {table} INCLUDING ALL)".encode())
+        conn.commit()
+        started = time.perf_counter()
+        for table in TABLES:
+            with conn.cursor().copy(f"COPY raw_{table} FROM STDIN".encode()) as copy:
+                copy.write(texts[table])
+        conn.commit()
+        return count / (time.perf_counter() - started)

@@ -1,0 +1,1 @@
+"""Who is asking: the façades over one engine."""

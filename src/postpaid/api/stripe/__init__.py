@@ -1,0 +1,1 @@
+"""Stripe's API, mounted at /v1."""

@@ -1,0 +1,1 @@
+"""What happens: one verb, one file. Read, decide, write, and always for a batch."""

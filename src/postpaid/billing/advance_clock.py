@@ -1,0 +1,77 @@
+"""Let a test clock's time pass: every pass runs in time order, up to the target, however far.
+
+The clock's row says where it is and where it is going, so an advance that is killed in the middle
+goes on where it was. Each step moves the clock to the next moment at which something is due and
+runs the same passes as the worker does by the wall clock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.pass_time import due_at, run_passes
+from postpaid.billing.perform import Act
+from postpaid.storage import test_clocks
+from postpaid.storage.database import Database
+
+STUCK_AFTER = 200  # steps at one moment that get nothing done, before the clock is given up
+
+
+def advance_clock(database: Database, act: Act, clock_id: str) -> None:
+    """Bring an advancing clock to its target; one that is not advancing is left alone.
+
+    ``act`` is by the wall clock. Only one process advances a clock at a time; a second returns at
+    once.
+    """
+    with database.exclusively(f"clock/{act.account_id}/{clock_id}") as ours:
+        if not ours:
+            return
+        idle = 0
+        while moment := _step(database, act, clock_id):
+            done = run_passes(database, act.at(moment, clock_id), wall=act.now)
+            idle = 0 if done else idle + 1
+            if idle > STUCK_AFTER:
+                _give_up(database, act, clock_id, moment)
+                return
+
+
+def _step(database: Database, act: Act, clock_id: str) -> datetime | None:
+    """Move to the next moment at which something is due, or arrive; None once there."""
+    with database.transaction() as conn:
+        clock = test_clocks.lock(conn, act.account_id, clock_id)
+        if clock is None or clock.target_at is None:
+            return None
+        due = due_at(conn, act.account_id, clock_id)
+        if due is not None and due <= clock.target_at:
+            moment = max(due, clock.frozen_at)
+            test_clocks.move(conn, act.account_id, clock_id, moment)
+            return moment
+        test_clocks.finish(conn, act.account_id, clock_id)
+        arrived = test_clocks.lock(conn, act.account_id, clock_id)
+        assert arrived is not None
+        at_target = act.at(arrived.frozen_at, clock_id)
+        announce(
+            conn,
+            at_target,
+            [Announcement("test_helpers.test_clock.ready", "test_clock", clock_id, arrived)],
+        )
+        return None
+
+
+def _give_up(database: Database, act: Act, clock_id: str, moment: datetime) -> None:
+    """Nothing that is due at this moment gets done: say so instead of trying for ever."""
+    with database.transaction() as conn:
+        reason = f"What is due at {moment.isoformat()} could not be done."
+        test_clocks.fail(conn, act.account_id, clock_id, reason)
+        clock = test_clocks.lock(conn, act.account_id, clock_id)
+        assert clock is not None
+        announce(
+            conn,
+            act.at(moment, clock_id),
+            [
+                Announcement(
+                    "test_helpers.test_clock.internal_failure", "test_clock", clock_id, clock
+                )
+            ],
+        )

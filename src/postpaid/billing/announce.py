@@ -1,0 +1,64 @@
+"""A business event for every change, written in the change's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import msgspec
+
+from postpaid.billing.perform import Act
+from postpaid.storage import events
+from postpaid.storage.database import Connection
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """That ``type`` happened to an object, which now is ``snapshot`` (a dataclass).
+
+    ``previous`` gives the former values of the fields that changed, by the snapshot's field names;
+    ``changes`` makes it from two values of the same class.
+    """
+
+    type: str
+    object_type: str
+    object_id: str
+    snapshot: object
+    previous: Mapping[str, Any] | None = None
+
+
+def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) -> None:
+    """Write the events, in the order given, at the act's time."""
+    if not announcements:
+        return
+    events.insert_many(
+        conn,
+        act.account_id,
+        [
+            events.Event(
+                id=act.new_id("evt"),
+                type=said.type,
+                object_type=said.object_type,
+                object_id=said.object_id,
+                snapshot=_encode(said.snapshot).decode(),
+                previous=None if said.previous is None else _encode(said.previous).decode(),
+                request_id=act.request_id,
+                idempotency_key=act.idempotency_key,
+                clock_id=act.clock_id,
+                created_at=act.now,
+            )
+            for said in announcements
+        ],
+    )
+
+
+def changes(before: object, after: object) -> dict[str, Any]:
+    """The former values of the fields in which two values of one dataclass differ."""
+    return {
+        field.name: getattr(before, field.name)
+        for field in fields(before)  # type: ignore[arg-type]
+        if getattr(before, field.name) != getattr(after, field.name)
+    }

@@ -1,0 +1,456 @@
+"""Try to be paid; record the outcome; let the subscription follow.
+
+Three steps, so that no lock is held while a gateway is asked and nothing is charged twice:
+``attempt`` writes what is about to be tried and commits, ``settle`` asks the gateway with the
+attempt's id as its idempotency key and records the outcome. A crash between leaves an attempt
+without an outcome, and ``settle`` asks again, with the same key, whenever the lease has run out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.finalize import finalize, lock_invoices
+from postpaid.billing.perform import Act
+from postpaid.core.errors import (
+    ActionNotAllowed,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Path,
+    PaymentFailed,
+)
+from postpaid.core.invoicing import (
+    Invoice,
+    InvoiceAction,
+    InvoiceStatus,
+    next_status,
+    paid,
+)
+from postpaid.core.subscriptions import (
+    CollectionMethod,
+    Subscription,
+    SubscriptionAction,
+    settled,
+)
+from postpaid.outside.gateways.protocol import (
+    ChargeRequest,
+    Declined,
+    Gateway,
+    Outcome,
+    Succeeded,
+    Unknown,
+)
+from postpaid.outside.gateways.test import TestGateway
+from postpaid.storage import customers, invoices, payment_methods, payments, subscriptions
+from postpaid.storage.customers import Customer
+from postpaid.storage.database import Connection, Database
+from postpaid.storage.payment_methods import PaymentMethod
+from postpaid.storage.payments import AttemptStatus, PaymentAttempt
+
+GATEWAYS: Mapping[str, Gateway] = {"test": TestGateway()}
+LEASE = timedelta(seconds=60)  # by the wall clock: longer than any gateway takes to answer
+
+
+def is_collected_automatically(invoice: Invoice) -> bool:
+    return (
+        invoice.status == InvoiceStatus.OPEN
+        and invoice.auto_advance
+        and invoice.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY
+    )
+
+
+def attempt(
+    conn: Connection,
+    act: Act,
+    due: Sequence[Invoice],
+    locked: Mapping[str, Customer],
+    *,
+    wall: datetime,
+    automatic: bool,
+    payment_method_id: str | None = None,
+) -> list[PaymentAttempt]:
+    """Write an attempt to be paid for each open invoice; return those to ``settle`` after commit.
+
+    The customers are locked. The payment method is the one given, or by Stripe's precedence the
+    invoice's, the subscription's, the customer's. An invoice for which there is none counts as
+    tried and missed. One whose last attempt has no outcome yet gets that attempt again: what is
+    not known is asked about before anything else is tried.
+    """
+    if not due:
+        return []
+    # Read.
+    pending = payments.pending_of(conn, act.account_id, [invoice.id for invoice in due])
+    subscription_ids = [invoice.subscription_id for invoice in due if invoice.subscription_id]
+    subscription_by_id = subscriptions.load(conn, act.account_id, subscription_ids)
+    chosen = {
+        invoice.id: payment_method_id
+        or _payment_method_id(
+            invoice, subscription_by_id.get(invoice.subscription_id or ""), locked
+        )
+        for invoice in due
+    }
+    wanted = [key for key in chosen.values() if key]
+    method_by_id = payment_methods.load(conn, act.account_id, wanted)
+
+    # Decide.
+    attempts: list[PaymentAttempt] = []
+    missed: list[Invoice] = []
+    for invoice in due:
+        if invoice.id in pending:
+            continue
+        method = method_by_id.get(chosen[invoice.id] or "")
+        if method is None:
+            missed.append(invoice)
+        else:
+            attempts.append(_attempt(act, invoice, method, wall=wall, automatic=automatic))
+
+    # Write.
+    payments.insert_many(conn, act.account_id, attempts)
+    _record_missed(conn, act, missed, subscription_by_id)
+    return [*pending.values(), *attempts]
+
+
+def settle(database: Database, act: Act, attempts: Sequence[PaymentAttempt]) -> None:
+    """Ask the gateway about each attempt and record what it says; safe to repeat.
+
+    An attempt whose outcome stays unknown stays pending, and is asked about again later. ``act`` is
+    at the invoices' time.
+    """
+    if not attempts:
+        return
+    outcomes = {each.id: _ask(each) for each in attempts}
+    known = {key: outcome for key, outcome in outcomes.items() if not isinstance(outcome, Unknown)}
+    with database.transaction() as conn:
+        _record(conn, act, [each for each in attempts if each.id in known], known)
+
+
+@dataclass(frozen=True, slots=True)
+class Paying:
+    """An invoice with the attempts at its payment that are written, and not made yet."""
+
+    invoice_id: str
+    attempt_ids: list[str]
+
+
+def pay(
+    conn: Connection,
+    act: Act,
+    invoice_id: str,
+    *,
+    payment_method_id: str | None = None,
+    out_of_band: bool = False,
+) -> Paying:
+    """Begin to pay one invoice because a person says so; ``finish_paying`` after the commit.
+
+    A draft is finalized first. ``out_of_band`` means that the money came some other way. Raises
+    ``ActionNotAllowed`` by the status table, and ``InvalidRequest`` when there is nothing to pay
+    with.
+    """
+    [invoice], locked = lock_invoices(conn, act, [invoice_id])
+    customer = locked[invoice.customer_id]
+    wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
+    if invoice.status == InvoiceStatus.DRAFT:
+        [invoice] = finalize(conn, act, [invoice], locked) or [invoice]
+        if invoice.status == InvoiceStatus.PAID:
+            return Paying(invoice.id, [])
+    if invoice.status == InvoiceStatus.PAID:
+        raise ActionNotAllowed("Invoice is already paid.", code="invoice_already_paid")
+    next_status(invoice.status, InvoiceAction.PAY)
+    if out_of_band:
+        _pay_out_of_band(conn, act, invoice)
+        return Paying(invoice.id, [])
+
+    if payment_method_id:
+        check_payment_method(conn, act, customer.id, payment_method_id, param="payment_method")
+    else:
+        ids = [invoice.subscription_id] if invoice.subscription_id else []
+        subscription = subscriptions.load(conn, act.account_id, ids).get(ids[0] if ids else "")
+        payment_method_id = _payment_method_id(invoice, subscription, locked)
+    if payment_method_id is None:
+        raise InvalidRequest(
+            "There is no default payment method set on this customer, its subscription or this "
+            "invoice. Set one, or give a payment_method.",
+            code="resource_missing",
+        )
+    attempts = attempt(
+        conn,
+        act,
+        [invoice],
+        locked,
+        wall=wall,
+        automatic=False,
+        payment_method_id=payment_method_id,
+    )
+    return Paying(invoice.id, [each.id for each in attempts])
+
+
+def finalize_now(
+    conn: Connection, act: Act, invoice_id: str, *, auto_advance: bool | None = None
+) -> Paying:
+    """Finalize one draft because a person says so, and begin to collect it if that is automatic."""
+    [invoice], locked = lock_invoices(conn, act, [invoice_id])
+    customer = locked[invoice.customer_id]
+    wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
+    next_status(invoice.status, InvoiceAction.FINALIZE)
+    if auto_advance is not None:
+        invoice = replace(invoice, auto_advance=auto_advance)
+    final = finalize(conn, act, [invoice], locked)
+    due = [each for each in final if is_collected_automatically(each)]
+    attempts = attempt(conn, act, due, locked, wall=wall, automatic=True)
+    return Paying(invoice.id, [each.id for each in attempts])
+
+
+def finish_paying(database: Database, act: Act, paying: Paying, *, declines_raise: bool) -> None:
+    """Make the attempts; safe to repeat. Raises ``PaymentFailed`` for a decline if asked to."""
+    with database.connection() as conn:
+        attempts = list(payments.load(conn, act.account_id, paying.attempt_ids).values())
+        invoice = invoices.load(conn, act.account_id, [paying.invoice_id])[paying.invoice_id]
+        customer = customers.load(conn, act.account_id, [invoice.customer_id])[invoice.customer_id]
+    at_customer = act.at(customer.now(act.now), customer.clock_id)
+    settle(
+        database, at_customer, [each for each in attempts if each.status == AttemptStatus.PENDING]
+    )
+    if declines_raise:
+        with database.connection() as conn:
+            for each in payments.load(conn, act.account_id, paying.attempt_ids).values():
+                if each.status == AttemptStatus.FAILED:
+                    raise PaymentFailed(
+                        each.failure_message or "The payment failed.",
+                        code=each.failure_code,
+                        decline_code=each.decline_code,
+                    )
+
+
+def check_payment_method(
+    conn: Connection,
+    act: Act,
+    customer_id: str,
+    payment_method_id: str,
+    *,
+    param: Path | str = "default_payment_method",
+) -> None:
+    """Raises when the payment method is absent or not attached to the customer."""
+    found = payment_methods.load(conn, act.account_id, [payment_method_id])
+    method = found.get(payment_method_id)
+    if method is None:
+        raise NotFound.of("PaymentMethod", payment_method_id, param=param)
+    if method.customer_id != customer_id:
+        raise InvalidRequest(
+            f"The customer does not have a payment method with the ID {payment_method_id}. "
+            "The payment method must be attached to the customer.",
+            param=param,
+        )
+
+
+def follow(
+    conn: Connection,
+    act: Act,
+    invoices_by_action: Sequence[tuple[Invoice, SubscriptionAction]],
+) -> None:
+    """Let subscriptions follow what became of their latest invoice. The customers are locked."""
+    ids = [invoice.subscription_id for invoice, _ in invoices_by_action if invoice.subscription_id]
+    before_by_id = subscriptions.load(conn, act.account_id, ids) if ids else {}
+    moved: list[Subscription] = []
+    announcements: list[Announcement] = []
+    for invoice, action in invoices_by_action:
+        before = before_by_id.get(invoice.subscription_id or "")
+        if before is None or before.latest_invoice_id != invoice.id:
+            continue
+        after = settled(before, action)
+        if after != before:
+            moved.append(after)
+            announcements.append(
+                Announcement(
+                    "customer.subscription.updated",
+                    "subscription",
+                    after.id,
+                    after,
+                    changes(before, after),
+                )
+            )
+    subscriptions.update_many(conn, act.account_id, moved)
+    announce(conn, act, announcements)
+
+
+def _payment_method_id(
+    invoice: Invoice, subscription: Subscription | None, locked: Mapping[str, Customer]
+) -> str | None:
+    return (
+        invoice.default_payment_method_id
+        or (subscription.default_payment_method_id if subscription else None)
+        or locked[invoice.customer_id].default_payment_method_id
+    )
+
+
+def _attempt(
+    act: Act, invoice: Invoice, method: PaymentMethod, *, wall: datetime, automatic: bool
+) -> PaymentAttempt:
+    return PaymentAttempt(
+        id=act.new_id("pa"),
+        invoice_id=invoice.id,
+        payment_method_id=method.id,
+        gateway=method.gateway,
+        gateway_token=method.gateway_token,
+        amount=invoice.amount_remaining,
+        currency=invoice.currency,
+        status=AttemptStatus.PENDING,
+        automatic=automatic,
+        gateway_reference=None,
+        failure_code=None,
+        decline_code=None,
+        failure_message=None,
+        leased_until=wall + LEASE,
+        attempted_at=act.now,
+        settled_at=None,
+    )
+
+
+def _ask(attempt: PaymentAttempt) -> Outcome:
+    request = ChargeRequest(
+        idempotency_key=attempt.id,
+        token=attempt.gateway_token,
+        amount=attempt.amount,
+        currency=attempt.currency,
+        off_session=True,
+        description=attempt.invoice_id,
+    )
+    try:
+        return GATEWAYS[attempt.gateway].charge(request)
+    except Exception as error:  # whatever a gateway's library raises, the charge may have happened
+        return Unknown(str(error))
+
+
+def _record(
+    conn: Connection,
+    act: Act,
+    attempts: Sequence[PaymentAttempt],
+    outcomes: Mapping[str, Outcome],
+) -> None:
+    """Write known outcomes, once each: whoever comes second finds the attempt settled."""
+    if not attempts:
+        return
+    # Read. The customers are locked first, and only then is anything believed.
+    account_id = act.account_id
+    before = invoices.load(
+        conn, account_id, [each.invoice_id for each in attempts], with_lines=False
+    )
+    customers.lock(conn, account_id, [invoice.customer_id for invoice in before.values()])
+    concluded = [_concluded(each, outcomes[each.id], act.now) for each in attempts]
+    fresh = payments.settle(conn, account_id, concluded)
+    invoice_by_id = invoices.load(
+        conn, account_id, [each.invoice_id for each in concluded], with_lines=False
+    )
+
+    # Decide.
+    paid_now: list[Invoice] = []
+    missed: list[Invoice] = []
+    for each in concluded:
+        if each.id not in fresh:
+            continue
+        invoice = invoice_by_id[each.invoice_id]
+        tried = replace(
+            invoice,
+            attempted=True,
+            attempt_count=invoice.attempt_count + (1 if each.automatic else 0),
+        )
+        if each.status == AttemptStatus.SUCCEEDED:
+            paid_now.append(paid(tried, now=act.now, amount=each.amount))
+        else:
+            missed.append(replace(tried, next_attempt_at=None))
+
+    # Write.
+    invoices.update_many(
+        conn,
+        account_id,
+        paid_now + missed,
+        before=[InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE],
+    )
+    announce(
+        conn,
+        act,
+        [
+            Announcement(name, "invoice", invoice.id, invoice)
+            for invoice in paid_now
+            for name in ("invoice.paid", "invoice.payment_succeeded")
+        ]
+        + [
+            Announcement("invoice.payment_failed", "invoice", invoice.id, invoice)
+            for invoice in missed
+        ],
+    )
+    follow(
+        conn,
+        act,
+        [(invoice, SubscriptionAction.PAY) for invoice in paid_now]
+        + [(invoice, SubscriptionAction.MISS_PAYMENT) for invoice in missed],
+    )
+
+
+def _concluded(attempt: PaymentAttempt, outcome: Outcome, now: datetime) -> PaymentAttempt:
+    if isinstance(outcome, Succeeded):
+        return replace(
+            attempt,
+            status=AttemptStatus.SUCCEEDED,
+            gateway_reference=outcome.reference,
+            settled_at=now,
+        )
+    assert isinstance(outcome, Declined)
+    return replace(
+        attempt,
+        status=AttemptStatus.FAILED,
+        gateway_reference=outcome.reference,
+        failure_code=outcome.code,
+        decline_code=outcome.decline_code,
+        failure_message=outcome.message,
+        settled_at=now,
+    )
+
+
+def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:
+    if payments.pending_of(conn, act.account_id, [invoice.id]):
+        raise Conflict("A payment of this invoice is under way; try again when it is settled.")
+    after = paid(invoice, now=act.now, amount=invoice.amount_remaining, out_of_band=True)
+    invoices.update_many(conn, act.account_id, [after], before=[invoice.status])
+    bare = replace(after, lines=())
+    announce(
+        conn,
+        act,
+        [
+            Announcement(name, "invoice", after.id, bare)
+            for name in ("invoice.paid", "invoice.payment_succeeded")
+        ],
+    )
+    follow(conn, act, [(after, SubscriptionAction.PAY)])
+
+
+def _record_missed(
+    conn: Connection,
+    act: Act,
+    missed: Sequence[Invoice],
+    subscription_by_id: Mapping[str, Subscription],
+) -> None:
+    """Invoices that could not even be tried, for want of a payment method."""
+    if not missed:
+        return
+    tried = [replace(invoice, attempted=True, next_attempt_at=None) for invoice in missed]
+    invoices.update_many(
+        conn,
+        act.account_id,
+        tried,
+        before=[InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE],
+    )
+    announce(
+        conn,
+        act,
+        [
+            Announcement(
+                "invoice.payment_failed", "invoice", invoice.id, replace(invoice, lines=())
+            )
+            for invoice in tried
+        ],
+    )
+    follow(conn, act, [(invoice, SubscriptionAction.MISS_PAYMENT) for invoice in tried])

@@ -1,0 +1,93 @@
+"""Take back what was billed: void."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.finalize import lock_invoices
+from postpaid.billing.perform import Act
+from postpaid.core.errors import Conflict
+from postpaid.core.invoicing import Invoice, InvoiceStatus, voided
+from postpaid.core.subscriptions import (
+    ENDED,
+    SubscriptionAction,
+    SubscriptionStatus,
+    ended,
+    settled,
+)
+from postpaid.storage import invoices, payments, subscriptions
+from postpaid.storage.database import Connection
+
+
+def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
+    """Make the invoices as if never owed; what they billed may be billed again.
+
+    The caller holds the customers' locks. Raises ``ActionNotAllowed`` by the status table, and
+    ``Conflict`` while a payment is under way whose outcome nobody knows yet.
+    """
+    if not wrong:
+        return []
+    # Read.
+    ids = [invoice.id for invoice in wrong]
+    if payments.pending_of(conn, act.account_id, ids):
+        raise Conflict("A payment of this invoice is under way; try again when it is settled.")
+
+    # Decide.
+    after = [voided(invoice, now=act.now) for invoice in wrong]
+
+    # Write.
+    invoices.update_many(
+        conn,
+        act.account_id,
+        after,
+        before=[InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE],
+    )
+    invoices.release_lines(conn, act.account_id, ids)
+    announce(
+        conn, act, [Announcement("invoice.voided", "invoice", each.id, each) for each in after]
+    )
+    return after
+
+
+def void_now(conn: Connection, act: Act, invoice_id: str) -> Invoice:
+    """Void one invoice because a person says so; its subscription follows.
+
+    Stripe: an incomplete subscription expires with its first invoice; one that is past due goes by
+    the newest of its other invoices, and is active when none of them is open.
+    """
+    [invoice], locked = lock_invoices(conn, act, [invoice_id])
+    customer = locked[invoice.customer_id]
+    act = act.at(customer.now(act.now), customer.clock_id)
+    [after] = void(conn, act, [invoice])
+    if invoice.subscription_id:
+        _follow(conn, act, after, invoice.subscription_id)
+    return after
+
+
+def _follow(conn: Connection, act: Act, invoice: Invoice, subscription_id: str) -> None:
+    before = subscriptions.load(conn, act.account_id, [subscription_id])[subscription_id]
+    if before.latest_invoice_id != invoice.id or before.status in ENDED:
+        return
+    if before.status == SubscriptionStatus.INCOMPLETE:
+        after = ended(before, SubscriptionAction.EXPIRE, now=act.now, reason=None)
+    else:
+        still_open = invoices.of_subscriptions(
+            conn, act.account_id, [subscription_id], statuses=[InvoiceStatus.OPEN]
+        )
+        after = before if still_open else settled(before, SubscriptionAction.PAY)
+    if after != before:
+        subscriptions.update_many(conn, act.account_id, [after])
+        announce(
+            conn,
+            act,
+            [
+                Announcement(
+                    "customer.subscription.updated",
+                    "subscription",
+                    after.id,
+                    after,
+                    changes(before, after),
+                )
+            ],
+        )

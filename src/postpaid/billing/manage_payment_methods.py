@@ -1,0 +1,224 @@
+"""Create payment methods, and attach them to customers and detach them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.perform import Act
+from postpaid.core.errors import InvalidRequest, NotFound, Path, PaymentFailed
+from postpaid.outside.gateways import test as test_gateway
+from postpaid.outside.gateways.test import TestCard
+from postpaid.storage import customers, payment_methods
+from postpaid.storage.customers import Customer
+from postpaid.storage.database import Connection
+from postpaid.storage.payment_methods import PaymentMethod
+
+
+@dataclass(frozen=True, slots=True)
+class NewCard:
+    """A card as a customer types it: its number is looked up, and forgotten."""
+
+    number: str
+    exp_month: int
+    exp_year: int
+
+
+def create_payment_method(
+    conn: Connection,
+    act: Act,
+    card: NewCard | str,
+    *,
+    billing_details: Mapping[str, Any],
+    metadata: Mapping[str, str],
+) -> PaymentMethod:
+    """Add a payment method that is nobody's yet, of a card or of a token such as ``tok_visa``.
+
+    Raises ``PaymentFailed`` for a card that cannot be, and ``NotFound`` for an unknown token.
+    """
+    if isinstance(card, NewCard):
+        method = _of_number(act, card)
+    else:
+        known = _test_card(act, card) if card.startswith("tok_") else None
+        if known is None:
+            raise NotFound.of("token", card, param=("card", "token"))
+        method = _of_card(act, known)
+    method = replace(method, billing_details=billing_details, metadata=metadata)
+    payment_methods.insert(conn, act.account_id, method)
+    return method
+
+
+def attach_payment_method(
+    conn: Connection, act: Act, method_id: str, customer_id: str
+) -> PaymentMethod:
+    """Make a payment method the customer's; of a test card's id, a new one.
+
+    The gateway is not asked: a card that it will decline attaches like any other. Raises
+    ``NotFound``, and ``InvalidRequest`` when the payment method is another customer's.
+    """
+    customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
+    if customer is None or customer.deleted_at:
+        raise NotFound.of("customer", customer_id, param="customer")
+    act = act.at(customer.now(act.now), customer.clock_id)
+    return attach(conn, act, take(conn, act, method_id, param="payment_method"), customer)
+
+
+def take(conn: Connection, act: Act, method_id: str, *, param: Path | str) -> PaymentMethod:
+    """The payment method, locked; of a test card's id, a new one. Raises ``NotFound``."""
+    if method_id.startswith("pm_card_") and (card := _test_card(act, method_id)):
+        method = _of_card(act, card)
+        payment_methods.insert(conn, act.account_id, method)
+        return method
+    found = payment_methods.lock(conn, act.account_id, method_id)
+    if found is None:
+        raise NotFound.of("PaymentMethod", method_id, param=param)
+    return found
+
+
+def attach(conn: Connection, act: Act, before: PaymentMethod, customer: Customer) -> PaymentMethod:
+    """Make a payment method, which the caller has locked, the customer's, who is locked too."""
+    if before.customer_id == customer.id:
+        return before
+    if before.customer_id is not None:
+        raise InvalidRequest(
+            "The payment method you provided has already been attached to a customer.",
+            param="payment_method",
+        )
+    after = replace(before, customer_id=customer.id)
+    payment_methods.update(conn, act.account_id, after)
+    announce(
+        conn, act, [Announcement("payment_method.attached", "payment_method", after.id, after)]
+    )
+    return after
+
+
+def detach_payment_method(conn: Connection, act: Act, method_id: str) -> PaymentMethod:
+    """Take a payment method away from its customer, as the default too.
+
+    Raises ``NotFound``, and ``InvalidRequest`` when it is nobody's.
+    """
+    # Read. The customer is locked first, and only then is anything believed.
+    found = payment_methods.find(conn, act.account_id, method_id)
+    if found is None:
+        raise NotFound.of("PaymentMethod", method_id, param="payment_method")
+    owners = customers.lock(conn, act.account_id, [found.customer_id] if found.customer_id else [])
+    before = payment_methods.lock(conn, act.account_id, method_id)
+    if before is None or before.customer_id not in owners:
+        raise InvalidRequest(
+            "The payment method you provided is not attached to a customer, so it cannot be "
+            "detached.",
+            param="payment_method",
+        )
+    customer = owners[before.customer_id]
+    act = act.at(customer.now(act.now), customer.clock_id)
+
+    # Decide.
+    after = replace(before, customer_id=None)
+    said = [
+        Announcement(
+            "payment_method.detached", "payment_method", after.id, after, changes(before, after)
+        )
+    ]
+
+    # Write.
+    payment_methods.update(conn, act.account_id, after)
+    if customer.default_payment_method_id == method_id:
+        without = replace(customer, default_payment_method_id=None)
+        customers.update(conn, act.account_id, without)
+        said.append(
+            Announcement(
+                "customer.updated", "customer", without.id, without, changes(customer, without)
+            )
+        )
+    announce(conn, act, said)
+    return after
+
+
+def update_payment_method(
+    conn: Connection, act: Act, method_id: str, change: Callable[[PaymentMethod], PaymentMethod]
+) -> PaymentMethod:
+    """Make an attached payment method what ``change`` makes of it, once it is locked.
+
+    Raises ``NotFound``, and ``InvalidRequest`` when it is nobody's.
+    """
+    before = payment_methods.lock(conn, act.account_id, method_id)
+    if before is None:
+        raise NotFound.of("PaymentMethod", method_id, param="payment_method")
+    if before.customer_id is None:
+        raise InvalidRequest(
+            "You must attach this payment method to a customer before you can update it.",
+            param="payment_method",
+        )
+    customer = customers.load(conn, act.account_id, [before.customer_id])[before.customer_id]
+    act = act.at(customer.now(act.now), customer.clock_id)
+    after = change(before)
+    if after != before:
+        payment_methods.update(conn, act.account_id, after)
+        said = Announcement(
+            "payment_method.updated", "payment_method", after.id, after, changes(before, after)
+        )
+        announce(conn, act, [said])
+    return after
+
+
+# ─── Cards of the test gateway ───────────────────────────────────────────────────────────────
+
+
+def _test_card(act: Act, token: str) -> TestCard | None:
+    """In live mode there are no test cards."""
+    return None if act.livemode else test_gateway.card_of_token(token)
+
+
+def _of_number(act: Act, card: NewCard) -> PaymentMethod:
+    """Raises ``PaymentFailed``, in Stripe's words, for a card that cannot be."""
+    if not _has_check_digit(card.number):
+        raise PaymentFailed(
+            "Your card number is incorrect.", code="incorrect_number", decline_code=None
+        )
+    if (card.exp_year, card.exp_month) < (act.now.year, act.now.month):
+        field = "year" if card.exp_year < act.now.year else "month"
+        raise PaymentFailed(
+            f"Your card's expiration {field} is invalid.",
+            code=f"invalid_expiry_{field}",
+            decline_code=None,
+        )
+    known = None if act.livemode else test_gateway.card_of_number(card.number)
+    if known is None:
+        raise PaymentFailed(
+            "Your card was declined. Only the test gateway's own card numbers are taken.",
+            code="card_declined",
+            decline_code="test_mode_live_card",
+        )
+    return _of_card(act, known, exp_month=card.exp_month, exp_year=card.exp_year)
+
+
+def _of_card(
+    act: Act, card: TestCard, *, exp_month: int | None = None, exp_year: int | None = None
+) -> PaymentMethod:
+    """A payment method of the card; unless told otherwise it expires in a year (Stripe)."""
+    return PaymentMethod(
+        id=act.new_id("pm"),
+        customer_id=None,
+        type="card",
+        gateway=test_gateway.NAME,
+        gateway_token=card.token,
+        card={
+            "brand": card.brand,
+            "last4": card.last4,
+            "exp_month": exp_month or act.now.month,
+            "exp_year": exp_year or act.now.year + 1,
+            "funding": card.funding,
+            "country": card.country,
+            "fingerprint": card.fingerprint,
+        },
+        created_at=act.now,
+    )
+
+
+def _has_check_digit(number: str) -> bool:
+    """Whether the number ends in its check digit (Luhn), as every card's does."""
+    digits = [int(digit) for digit in reversed(number)]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0

@@ -1,0 +1,89 @@
+"""The passes over due work: what happens by itself when time has passed, on one screen.
+
+Due work is a query over the business rows, claimed by locking the customers it belongs to and
+skipping those that another worker holds. Nothing is kept elsewhere, so a crash loses nothing: what
+was not done is still due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from postpaid.billing import cancel, collect
+from postpaid.billing.close_periods import close_periods
+from postpaid.billing.finalize import finalize
+from postpaid.billing.perform import Act
+from postpaid.storage import customers, due, invoices, payments, subscriptions
+from postpaid.storage.database import Connection, Database
+
+BATCH = 500  # subscriptions or invoices in one transaction
+
+
+def run_passes(database: Database, act: Act, *, wall: datetime) -> int:
+    """Do one batch of everything that is due at ``act.now`` on its clock; return how much it was.
+
+    ``wall`` is the real time, by which outside calls are leased.
+    """
+    return sum(each(database, act, wall) for each in PASSES)
+
+
+def _expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
+    """Incomplete subscriptions whose first payment did not come within 23 hours."""
+    with database.transaction() as conn:
+        unpaid = subscriptions.claim_expiring(
+            conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
+        )
+        cancel.expire(conn, act, unpaid)
+    return len(unpaid)
+
+
+def _close_periods(database: Database, act: Act, wall: datetime) -> int:
+    """Subscriptions whose period has ended: to drafts."""
+    with database.transaction() as conn:
+        ended = subscriptions.claim_closing(
+            conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
+        )
+        close_periods(conn, act, ended)
+    return len(ended)
+
+
+def _finalize(database: Database, act: Act, wall: datetime) -> int:
+    """Drafts whose grace has passed: to open invoices, and those to a payment."""
+    with database.transaction() as conn:
+        drafts = invoices.claim_finalizing(
+            conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
+        )
+        locked = customers.lock(conn, act.account_id, list({draft.customer_id for draft in drafts}))
+        final = finalize(conn, act, drafts, locked)
+        charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
+        attempts = collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
+    collect.settle(database, act, attempts)
+    return len(drafts)
+
+
+PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
+    _expire_unpaid,
+    _close_periods,
+    _finalize,
+)
+
+
+def settle_abandoned(database: Database, act: Act, *, wall: datetime) -> int:
+    """Attempts whose asker died before the outcome was recorded: ask again, with the same key."""
+    with database.transaction() as conn:
+        ids = payments.claim_unsettled(
+            conn, act.account_id, now=wall, leased_until=wall + collect.LEASE, limit=BATCH
+        )
+        attempts = list(payments.load(conn, act.account_id, ids).values())
+        clock_of = due.clocks_of_attempts(conn, act.account_id, ids)
+    for clock_id, now in sorted(set(clock_of.values()), key=str):
+        at_clock = act.at(now or act.now, clock_id)
+        of_clock = [each for each in attempts if clock_of[each.id] == (clock_id, now)]
+        collect.settle(database, at_clock, of_clock)
+    return len(attempts)
+
+
+def due_at(conn: Connection, account_id: int, clock_id: str) -> datetime | None:
+    """The earliest moment at which a pass has something to do for the clock's customers."""
+    return due.earliest(conn, account_id, clock_id)

@@ -1,0 +1,1 @@
+"""The world we call: small, replaceable, slow, unreliable."""

@@ -1,0 +1,168 @@
+"""Running the engine in this process: PostgreSQL, the HTTP server and the worker.
+
+Everything here is a ``with`` block that ends what it started. An interrupt unwinds the blocks from
+the inside out, and another one gives up the wait that it finds; the database goes last.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from importlib import import_module
+from typing import Never
+
+import psycopg
+
+from postpaid import clock
+from postpaid.billing import manage_keys
+from postpaid.config import Settings
+from postpaid.storage import accounts, embedded
+from postpaid.storage.database import Database, migrate
+
+GRACE_S = 10  # for requests under way, and for the worker's batch, once we are told to end
+
+Wait = Callable[[], Never]
+
+
+class CannotRun(Exception):
+    """Why we cannot start, or go on, in a sentence for whoever runs us."""
+
+
+def heed_signals() -> None:
+    """Let SIGTERM, and a terminal that closes, be what Ctrl-C is: a KeyboardInterrupt."""
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not nohup
+        ends.append(signal.SIGHUP)
+    for each in ends:
+        signal.signal(each, signal.default_int_handler)
+
+
+def log_to_stderr() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def import_ahead() -> None:
+    """Import the application in the meantime, for whoever waits for PostgreSQL."""
+    threading.Thread(target=import_module, args=("postpaid.api.server",), daemon=True).start()
+
+
+# ─── What it takes ───────────────────────────────────────────────────────────────────────────
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 is any free one. Raises ``CannotRun``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise CannotRun(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
+
+
+def base_url(listener: socket.socket) -> str:
+    """Where the API is, for somebody on this machine."""
+    host, port, *_ = listener.getsockname()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """The operator's database, or else the embedded one, with the newest schema.
+
+    Raises ``CannotRun`` or ``EmbeddedError``.
+    """
+    with postgres(settings) as url:
+        bring_up_to_date(url)
+        with closing(Database(url)) as database:
+            yield database
+
+
+@contextmanager
+def postgres(settings: Settings) -> Iterator[str]:
+    """The URL of a PostgreSQL; the embedded one is stopped if nobody else needs it."""
+    if settings.database_url is not None:
+        yield settings.database_url
+    else:
+        with embedded.start(settings.data_dir) as server:
+            yield server.url
+
+
+def bring_up_to_date(url: str) -> list[str]:
+    """Apply the migrations that are missing; return their names. Raises ``CannotRun``."""
+    try:
+        return migrate(url)
+    except psycopg.Error as error:
+        raise CannotRun(f"The database cannot be used: {error}") from error
+
+
+def first_key(database: Database, settings: Settings) -> str | None:
+    """The secret of the first account's test key, if this is what opens the first account."""
+    now = clock.now()
+    with database.transaction() as conn:
+        if accounts.list_all(conn):
+            return None
+        name = manage_keys.FIRST_ACCOUNT
+        account = manage_keys.open_account(conn, name, livemode=False, now=now)
+        if settings.api_key is None:
+            return manage_keys.create_key(conn, account, now=now).secret
+        manage_keys.adopt_key(conn, account, settings.api_key, now=now)
+        return settings.api_key
+
+
+# ─── One process ─────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def working(database: Database) -> Iterator[threading.Thread]:
+    """A worker, in a thread. One that does not end in time is left to the database's rollback."""
+    from postpaid import worker
+
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(database, stop), name="worker", daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(GRACE_S)
+
+
+@contextmanager
+def engine(database: Database, settings: Settings, listener: socket.socket) -> Iterator[Wait]:
+    """An HTTP server on ``listener`` and a worker, in threads of this process.
+
+    The block begins when requests are answered. It gets a function that waits for as long as they
+    are, and then raises ``CannotRun``.
+    """
+    import uvicorn
+
+    from postpaid.api.server import create_app
+
+    app = create_app(database, settings)
+    configuration = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S
+    )
+    server = uvicorn.Server(configuration)
+    thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
+
+    def wait() -> Never:
+        thread.join()
+        raise CannotRun("The HTTP server ended by itself; the log above says why.")
+
+    with working(database):
+        try:
+            thread.start()
+            while not server.started:
+                if not thread.is_alive():
+                    wait()
+                time.sleep(0.005)
+            yield wait
+        finally:
+            server.should_exit = True
+            thread.join()

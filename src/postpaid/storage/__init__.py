@@ -1,0 +1,1 @@
+"""Where things are kept: SQL and the rows it returns, one module per noun."""

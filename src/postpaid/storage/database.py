@@ -1,0 +1,229 @@
+"""The pool, the transaction, the migrations, and how values become rows and rows values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from enum import Enum
+from importlib import resources
+from operator import attrgetter
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import msgspec
+import psycopg
+import psycopg_pool
+from psycopg.types.json import JsonbDumper, set_json_dumps, set_json_loads
+
+from postpaid.core.errors import Conflict
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+set_json_dumps(_encode)
+set_json_loads(msgspec.json.decode)
+psycopg.adapters.register_dumper(dict, JsonbDumper)
+
+MIGRATION_LOCK = 8420_0001  # pg_advisory_lock: one process migrates at a time
+LOCK_TIMEOUT = "10s"  # nobody waits longer for a row, and nothing queues behind them
+
+
+class Database:
+    """One PostgreSQL and a bounded pool of connections to it."""
+
+    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+        self.url = url
+        self.pool_size = pool_size
+        self._pool: psycopg_pool.ConnectionPool[Connection] = psycopg_pool.ConnectionPool(
+            url,
+            min_size=1,
+            max_size=pool_size,
+            kwargs={"autocommit": True},
+            configure=_configure,
+            open=True,
+            timeout=30,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection inside a transaction: committed at the end, rolled back on an exception.
+
+        Raises ``Conflict`` when another transaction held what this one needs for too long, or the
+        two deadlocked: nothing was changed and the caller may try again.
+        """
+        try:
+            with self._pool.connection() as conn, conn.transaction():
+                yield conn
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            raise Conflict("This object is being changed by another request; try again.") from error
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection where each statement is its own transaction: for reading."""
+        with self._pool.connection() as conn:
+            yield conn
+
+    @contextmanager
+    def exclusively(self, name: str) -> Iterator[bool]:
+        """Whether this process alone holds ``name``, which it then does until the block ends.
+
+        An advisory lock of a connection's session: a process that dies lets go of it.
+        """
+        with self._pool.connection() as conn:
+            row = conn.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)
+            ).fetchone()
+            ours = bool(row and row[0])
+            try:
+                yield ours
+            finally:
+                if ours:
+                    conn.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
+
+    def ping(self) -> None:
+        """Raises when the database does not answer."""
+        with self.connection() as conn:
+            conn.execute("SELECT 1")
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _configure(conn: Connection) -> None:
+    conn.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+    conn.execute("SET TIME ZONE 'UTC'")
+
+
+# ─── Migrations ──────────────────────────────────────────────────────────────────────────────
+
+APPLIED = """
+SELECT name
+  FROM schema_migrations
+"""
+
+RECORD_MIGRATION = """
+INSERT INTO schema_migrations (name)
+VALUES (%(name)s)
+"""
+
+
+def migrate(url: str) -> list[str]:
+    """Bring the database's schema up to date; return the names of the migrations applied now.
+
+    Forward only, each in its own transaction, under an advisory lock, so that any number of
+    processes may start together. A migration ``0007_x.sql`` may have a ``0007_x.check.sql`` beside
+    it, whose assertions run in the same transaction.
+    """
+    applied_now: list[str] = []
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        conn.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        applied = {name for (name,) in conn.execute(APPLIED)}
+        for name, statements in migrations():
+            if name in applied:
+                continue
+            with conn.transaction():
+                conn.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                conn.execute(statements.encode())
+                conn.execute(RECORD_MIGRATION, {"name": name})
+            applied_now.append(name)
+    return applied_now
+
+
+def migrations() -> list[tuple[str, str]]:
+    """Every migration's name and SQL, its check appended, in order."""
+    folder = resources.files("postpaid.storage") / "migrations"
+    texts = {entry.name: entry.read_text() for entry in folder.iterdir()}
+    return [
+        (name.removesuffix(".sql"), texts[name] + texts.get(name[:-4] + ".check.sql", ""))
+        for name in sorted(texts)
+        if name.endswith(".sql") and not name.endswith(".check.sql")
+    ]
+
+
+# ─── Rows ────────────────────────────────────────────────────────────────────────────────────
+
+
+def row_of(cls: type[T]) -> Callable[[psycopg.Cursor[Any]], Callable[[Sequence[Any]], T]]:
+    """A row factory that makes ``cls``, a dataclass, from columns named like its fields.
+
+    Enum fields come back as their enum, so that a row is what its type says it is.
+    """
+    converters = _enum_fields(cls)
+
+    def factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], T]:
+        names = [column.name for column in cursor.description or ()]
+        enums = [(names.index(name), enum) for name, enum in converters if name in names]
+
+        def make(values: Sequence[Any]) -> T:
+            if enums:
+                values = list(values)
+                for position, enum in enums:
+                    if values[position] is not None:
+                        values[position] = enum(values[position])
+            return cls(**dict(zip(names, values, strict=True)))
+
+        return make
+
+    return factory
+
+
+def _enum_fields(cls: type[Any]) -> list[tuple[str, type[Enum]]]:
+    hints = get_type_hints(cls)
+    found = []
+    for field in fields(cls):
+        hint = hints[field.name]
+        for candidate in (hint, *get_args(hint)):
+            if isinstance(candidate, type) and issubclass(candidate, Enum):
+                found.append((field.name, candidate))
+    return found
+
+
+def fetch(
+    conn: Connection, cls: type[T], query: str, parameters: dict[str, Any] | None = None
+) -> list[T]:
+    """Every row of ``query`` as a ``cls``."""
+    with conn.cursor(row_factory=row_of(cls)) as cursor:
+        return cursor.execute(query.encode(), parameters).fetchall()
+
+
+def fetch_one(
+    conn: Connection, cls: type[T], query: str, parameters: dict[str, Any] | None = None
+) -> T | None:
+    """The first row of ``query`` as a ``cls``, or None."""
+    with conn.cursor(row_factory=row_of(cls)) as cursor:
+        return cursor.execute(query.encode(), parameters).fetchone()
+
+
+def copy_into(
+    conn: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+) -> None:
+    """Add many rows in one statement. ``table`` and ``columns`` are ours, never a caller's."""
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+    with conn.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def values_of(*columns: str) -> Callable[[Any], tuple[Any, ...]]:
+    """A function from a row value to its columns' values, in order."""
+    return attrgetter(*columns)
+
+
+def parameters_of(account_id: int, row: Any) -> dict[str, Any]:
+    """A row value as a query's parameters, named like its fields, with the account's."""
+    named = {field.name: getattr(row, field.name) for field in fields(row)}
+    return {"account_id": account_id, **named}
+
+
+def as_json_rows(rows: Sequence[Any]) -> str:
+    """Values for ``json_to_recordset``: one parameter however many the rows."""
+    return _encode(rows).decode()

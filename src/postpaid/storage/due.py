@@ -1,0 +1,53 @@
+"""When the next thing is due: queries over the business rows, for the passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from postpaid.storage.database import Connection
+
+EARLIEST = """
+SELECT least(
+       (SELECT min(closes_at)
+          FROM subscriptions
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND closes_at IS NOT NULL
+           AND parked IS NULL),
+       (SELECT min(expires_at)
+          FROM subscriptions
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND expires_at IS NOT NULL),
+       (SELECT min(finalizes_at)
+          FROM invoices
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND finalizes_at IS NOT NULL
+           AND parked IS NULL))
+"""
+
+
+def earliest(conn: Connection, account_id: int, clock_id: str) -> datetime | None:
+    """The earliest moment at which something of the clock's customers is due, past or future."""
+    row = conn.execute(EARLIEST, {"account_id": account_id, "clock_id": clock_id}).fetchone()
+    return row[0] if row else None
+
+
+CLOCKS_OF_ATTEMPTS = """
+SELECT a.id, i.clock_id, t.frozen_at
+  FROM payment_attempts a
+  JOIN invoices i ON i.account_id = a.account_id AND i.id = a.invoice_id
+  LEFT JOIN test_clocks t ON t.account_id = i.account_id AND t.id = i.clock_id
+ WHERE a.account_id = %(account_id)s
+   AND a.id = ANY(%(ids)s)
+"""
+
+
+def clocks_of_attempts(
+    conn: Connection, account_id: int, ids: Sequence[str]
+) -> dict[str, tuple[str | None, datetime | None]]:
+    """The test clock of each attempt's invoice and its time; None and None by the wall clock."""
+    rows = conn.execute(CLOCKS_OF_ATTEMPTS, {"account_id": account_id, "ids": list(ids)})
+    return {attempt_id: (clock_id, frozen_at) for attempt_id, clock_id, frozen_at in rows}

@@ -1,0 +1,103 @@
+"""Business events: what happened, each written with its change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from postpaid.storage.database import Connection, copy_into, fetch_one, values_of
+from postpaid.storage.paging import Page, Rows, fetch_page
+
+COLUMNS = (
+    "id",
+    "type",
+    "object_type",
+    "object_id",
+    "snapshot",
+    "previous",
+    "request_id",
+    "idempotency_key",
+    "clock_id",
+    "created_at",
+)
+_values = values_of(*COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to one object, which looked like ``snapshot`` just after.
+
+    ``snapshot`` is the object's own fields as JSON text; ``previous`` holds the former values of
+    those that changed. Both speak the engine's language; a façade renders them in its own.
+    """
+
+    id: str
+    type: str
+    object_type: str
+    object_id: str
+    snapshot: str
+    previous: str | None
+    request_id: str | None
+    idempotency_key: str | None
+    clock_id: str | None
+    created_at: datetime
+
+
+def insert_many(conn: Connection, account_id: int, events: Iterable[Event]) -> None:
+    """Write the events in one statement."""
+    copy_into(
+        conn,
+        "events",
+        ("account_id", *COLUMNS),
+        ((account_id, *_values(event)) for event in events),
+    )
+
+
+FIND = """
+SELECT id, type, object_type, object_id, snapshot::text, previous::text, request_id,
+       idempotency_key, clock_id, created_at
+  FROM events
+ WHERE account_id = %(account_id)s
+   AND id = %(id)s
+"""
+
+
+def find(conn: Connection, account_id: int, event_id: str) -> Event | None:
+    return fetch_one(conn, Event, FIND, {"account_id": account_id, "id": event_id})
+
+
+LIST = """
+SELECT id, type, object_type, object_id, snapshot::text, previous::text, request_id,
+       idempotency_key, clock_id, created_at
+  FROM events
+ WHERE account_id = %(account_id)s
+   AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s) OR type LIKE ANY(%(patterns)s::text[]))
+   AND (%(object_id)s::text IS NULL OR object_id = %(object_id)s)
+   AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
+   AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+"""
+
+
+def list_page(
+    conn: Connection,
+    account_id: int,
+    page: Page,
+    *,
+    types: Sequence[str] | None = None,
+    object_id: str | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Rows[Event]:
+    """Events newest first; a type may end in ``.*`` to mean all of its kind."""
+    patterns = [name.replace("_", r"\_")[:-1] + "%" for name in types or () if name.endswith(".*")]
+    parameters: dict[str, Any] = {
+        "account_id": account_id,
+        "types": None if types is None else list(types),
+        "patterns": patterns,
+        "object_id": object_id,
+        "created_from": created_from,
+        "created_before": created_before,
+    }
+    return fetch_page(conn, Event, LIST, parameters, page, table="events", what="event")

@@ -1,0 +1,134 @@
+"""Remembered answers to keyed requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Json
+
+from postpaid.storage.database import Connection, fetch_one
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    """What is known of the first request with a key."""
+
+    fingerprint: bytes
+    request_id: str
+    unfinished: dict[str, Any] | None
+    status: int | None
+    body: dict[str, Any] | None
+
+
+CLAIM = """
+INSERT INTO idempotency_keys (account_id, key, fingerprint, request_id, created_at)
+VALUES (%(account_id)s, %(key)s, %(fingerprint)s, %(request_id)s, %(now)s)
+    ON CONFLICT DO NOTHING
+"""
+
+
+def claim(
+    conn: Connection,
+    account_id: int,
+    key: str,
+    fingerprint: bytes,
+    request_id: str,
+    *,
+    now: datetime,
+) -> bool:
+    """True when the key is ours now; waits, on the index, for another who is claiming it."""
+    return bool(
+        conn.execute(
+            CLAIM,
+            {
+                "account_id": account_id,
+                "key": key,
+                "fingerprint": fingerprint,
+                "request_id": request_id,
+                "now": now,
+            },
+        ).rowcount
+    )
+
+
+FIND = """
+SELECT fingerprint, request_id, unfinished, status, body
+  FROM idempotency_keys
+ WHERE account_id = %(account_id)s
+   AND key = %(key)s
+"""
+
+
+def find(conn: Connection, account_id: int, key: str) -> KeyedRequest | None:
+    """The first request with this key."""
+    return fetch_one(conn, KeyedRequest, FIND, {"account_id": account_id, "key": key})
+
+
+REMEMBER = """
+UPDATE idempotency_keys
+   SET status = %(status)s, body = %(body)s, unfinished = NULL, leased_until = NULL
+ WHERE account_id = %(account_id)s
+   AND key = %(key)s
+"""
+
+
+def remember(
+    conn: Connection, account_id: int, key: str, status: int, body: Mapping[str, Any]
+) -> None:
+    """Keep the answer for repeats of the key."""
+    conn.execute(
+        REMEMBER, {"account_id": account_id, "key": key, "status": status, "body": Json(body)}
+    )
+
+
+REMEMBER_UNFINISHED = """
+UPDATE idempotency_keys
+   SET unfinished = %(unfinished)s, leased_until = %(leased_until)s
+ WHERE account_id = %(account_id)s
+   AND key = %(key)s
+"""
+
+
+def remember_unfinished(
+    conn: Connection,
+    account_id: int,
+    key: str,
+    unfinished: Mapping[str, Any],
+    *,
+    leased_until: datetime,
+) -> None:
+    """Keep what the second step needs, for whoever will do it."""
+    conn.execute(
+        REMEMBER_UNFINISHED,
+        {
+            "account_id": account_id,
+            "key": key,
+            "unfinished": Json(unfinished),
+            "leased_until": leased_until,
+        },
+    )
+
+
+TAKE_OVER = """
+UPDATE idempotency_keys
+   SET leased_until = %(leased_until)s
+ WHERE account_id = %(account_id)s
+   AND key = %(key)s
+   AND unfinished IS NOT NULL
+   AND leased_until < %(now)s
+"""
+
+
+def take_over(
+    conn: Connection, account_id: int, key: str, *, now: datetime, leased_until: datetime
+) -> bool:
+    """True when the request that began is thought dead and finishing it is ours now."""
+    return bool(
+        conn.execute(
+            TAKE_OVER,
+            {"account_id": account_id, "key": key, "now": now, "leased_until": leased_until},
+        ).rowcount
+    )

@@ -1,0 +1,119 @@
+"""Payment methods: what customers can be charged with. No card number is ever stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from postpaid.storage.database import Connection, fetch, fetch_one, parameters_of
+from postpaid.storage.paging import Page, Rows, fetch_page
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethod:
+    """Something that ``gateway`` can charge, which it knows by ``gateway_token``.
+
+    ``card`` is what may be shown of a card: brand, last4, exp_month, exp_year, funding, country,
+    fingerprint.
+    """
+
+    id: str
+    customer_id: str | None
+    type: str
+    gateway: str
+    gateway_token: str
+    card: Mapping[str, Any] | None
+    created_at: datetime
+    billing_details: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+INSERT = """
+INSERT INTO payment_methods (account_id, id, customer_id, type, gateway, gateway_token, card,
+                             billing_details, metadata, created_at)
+VALUES (%(account_id)s, %(id)s, %(customer_id)s, %(type)s, %(gateway)s, %(gateway_token)s,
+        %(card)s, %(billing_details)s, %(metadata)s, %(created_at)s)
+"""
+
+
+def insert(conn: Connection, account_id: int, method: PaymentMethod) -> None:
+    conn.execute(INSERT, parameters_of(account_id, method))
+
+
+UPDATE = """
+UPDATE payment_methods
+   SET customer_id = %(customer_id)s, card = %(card)s, billing_details = %(billing_details)s,
+       metadata = %(metadata)s
+ WHERE account_id = %(account_id)s
+   AND id = %(id)s
+"""
+
+
+def update(conn: Connection, account_id: int, method: PaymentMethod) -> None:
+    """Write what can change of the payment method, which the caller has locked."""
+    conn.execute(UPDATE, parameters_of(account_id, method))
+
+
+LOAD = """
+SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+  FROM payment_methods
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+ ORDER BY id
+"""
+
+
+def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, PaymentMethod]:
+    """The payment methods by id, attached or not."""
+    rows = fetch(conn, PaymentMethod, LOAD, {"account_id": account_id, "ids": list(ids)})
+    return {row.id: row for row in rows}
+
+
+def find(conn: Connection, account_id: int, method_id: str) -> PaymentMethod | None:
+    return load(conn, account_id, [method_id]).get(method_id)
+
+
+LOCK = """
+SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+  FROM payment_methods
+ WHERE account_id = %(account_id)s
+   AND id = %(id)s
+   FOR NO KEY UPDATE
+"""
+
+
+def lock(conn: Connection, account_id: int, method_id: str) -> PaymentMethod | None:
+    """The payment method, which stays as it is until the transaction ends."""
+    return fetch_one(conn, PaymentMethod, LOCK, {"account_id": account_id, "id": method_id})
+
+
+LIST = """
+SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+  FROM payment_methods
+ WHERE account_id = %(account_id)s
+   AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
+   AND (%(type)s::text IS NULL OR type = %(type)s)
+"""
+
+
+def list_page(
+    conn: Connection,
+    account_id: int,
+    page: Page,
+    *,
+    customer_id: str | None = None,
+    type: str | None = None,
+) -> Rows[PaymentMethod]:
+    """Payment methods, newest first."""
+    parameters = {"account_id": account_id, "customer_id": customer_id, "type": type}
+    return fetch_page(
+        conn,
+        PaymentMethod,
+        LIST,
+        parameters,
+        page,
+        table="payment_methods",
+        what="PaymentMethod",
+    )

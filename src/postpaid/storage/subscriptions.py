@@ -1,0 +1,303 @@
+"""Subscriptions and their items."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus
+from postpaid.storage.database import (
+    Connection,
+    as_json_rows,
+    copy_into,
+    fetch,
+    values_of,
+)
+from postpaid.storage.paging import Page, Rows, fetch_page
+
+COLUMNS = (
+    "id",
+    "customer_id",
+    "clock_id",
+    "status",
+    "currency",
+    "collection_method",
+    "days_until_due",
+    "billing_mode",
+    "billing_mode_at",
+    "anchor_at",
+    "closes_at",
+    "expires_at",
+    "start_at",
+    "cancel_at_period_end",
+    "canceled_at",
+    "ended_at",
+    "cancellation_reason",
+    "cancellation_comment",
+    "cancellation_feedback",
+    "default_payment_method_id",
+    "latest_invoice_id",
+    "description",
+    "metadata",
+    "created_at",
+)
+ITEM_COLUMNS = (
+    "id",
+    "subscription_id",
+    "price_id",
+    "quantity",
+    "period_index",
+    "period_start",
+    "period_end",
+    "metadata",
+    "created_at",
+)
+_values = values_of(*COLUMNS)
+_item_values = values_of(*ITEM_COLUMNS)
+
+
+def insert_many(conn: Connection, account_id: int, subscriptions: Sequence[Subscription]) -> None:
+    """Write new subscriptions with their items."""
+    copy_into(
+        conn,
+        "subscriptions",
+        ("account_id", *COLUMNS),
+        ((account_id, *_values(each)) for each in subscriptions),
+    )
+    copy_into(
+        conn,
+        "subscription_items",
+        ("account_id", *ITEM_COLUMNS),
+        ((account_id, *_item_values(item)) for each in subscriptions for item in each.items),
+    )
+
+
+LOAD = """
+SELECT id, customer_id, clock_id, status, currency, collection_method, days_until_due,
+       billing_mode, billing_mode_at, anchor_at, closes_at, expires_at, start_at,
+       cancel_at_period_end, canceled_at, ended_at, cancellation_reason, cancellation_comment,
+       cancellation_feedback, default_payment_method_id, latest_invoice_id, description, metadata,
+       created_at
+  FROM subscriptions
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+ ORDER BY id
+"""
+
+
+def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Subscription]:
+    """The subscriptions with their items, by id."""
+    rows = fetch(conn, Subscription, LOAD, {"account_id": account_id, "ids": list(ids)})
+    return {row.id: row for row in _with_items(conn, account_id, rows)}
+
+
+LOAD_ITEMS = """
+SELECT id, subscription_id, price_id, quantity, period_index, period_start, period_end, metadata,
+       created_at
+  FROM subscription_items
+ WHERE account_id = %(account_id)s
+   AND subscription_id = ANY(%(subscription_ids)s)
+ ORDER BY id
+"""
+
+
+def _with_items(
+    conn: Connection, account_id: int, rows: Sequence[Subscription]
+) -> list[Subscription]:
+    items: defaultdict[str, list[Item]] = defaultdict(list)
+    parameters = {"account_id": account_id, "subscription_ids": [row.id for row in rows]}
+    for item in fetch(conn, Item, LOAD_ITEMS, parameters):
+        items[item.subscription_id].append(item)
+    return [replace(row, items=tuple(items[row.id])) for row in rows]
+
+
+OF_CUSTOMERS = """
+SELECT id
+  FROM subscriptions
+ WHERE account_id = %(account_id)s
+   AND customer_id = ANY(%(customer_ids)s)
+   AND ended_at IS NULL
+ ORDER BY id
+"""
+
+
+def running_of_customers(
+    conn: Connection, account_id: int, customer_ids: Sequence[str]
+) -> dict[str, Subscription]:
+    """The subscriptions of these customers that have not ended, by id."""
+    parameters = {"account_id": account_id, "customer_ids": list(customer_ids)}
+    ids = [row[0] for row in conn.execute(OF_CUSTOMERS, parameters)]
+    return load(conn, account_id, ids)
+
+
+LIST = """
+SELECT id, customer_id, clock_id, status, currency, collection_method, days_until_due,
+       billing_mode, billing_mode_at, anchor_at, closes_at, expires_at, start_at,
+       cancel_at_period_end, canceled_at, ended_at, cancellation_reason, cancellation_comment,
+       cancellation_feedback, default_payment_method_id, latest_invoice_id, description, metadata,
+       created_at
+  FROM subscriptions
+ WHERE account_id = %(account_id)s
+   AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
+   AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
+   AND (%(clock_id)s::text IS NULL OR clock_id = %(clock_id)s)
+   AND (%(collection_method)s::text IS NULL OR collection_method = %(collection_method)s)
+   AND (%(price_id)s::text IS NULL OR EXISTS (
+        SELECT FROM subscription_items i
+         WHERE i.account_id = subscriptions.account_id
+           AND i.subscription_id = subscriptions.id
+           AND i.price_id = %(price_id)s))
+   AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
+   AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+"""
+
+
+def list_page(
+    conn: Connection,
+    account_id: int,
+    page: Page,
+    *,
+    statuses: Sequence[SubscriptionStatus] | None = None,
+    customer_id: str | None = None,
+    clock_id: str | None = None,
+    collection_method: str | None = None,
+    price_id: str | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Rows[Subscription]:
+    """Subscriptions with their items, newest first."""
+    parameters = {
+        "account_id": account_id,
+        "statuses": None if statuses is None else [status.value for status in statuses],
+        "customer_id": customer_id,
+        "clock_id": clock_id,
+        "collection_method": collection_method,
+        "price_id": price_id,
+        "created_from": created_from,
+        "created_before": created_before,
+    }
+    found = fetch_page(
+        conn, Subscription, LIST, parameters, page, table="subscriptions", what="subscription"
+    )
+    return Rows(_with_items(conn, account_id, found.rows), found.has_more)
+
+
+UPDATE = """
+UPDATE subscriptions s
+   SET status = r.status, closes_at = r.closes_at, expires_at = r.expires_at,
+       cancel_at_period_end = r.cancel_at_period_end, canceled_at = r.canceled_at,
+       ended_at = r.ended_at, cancellation_reason = r.cancellation_reason,
+       cancellation_comment = r.cancellation_comment,
+       cancellation_feedback = r.cancellation_feedback,
+       default_payment_method_id = r.default_payment_method_id,
+       latest_invoice_id = r.latest_invoice_id, description = r.description,
+       metadata = r.metadata, collection_method = r.collection_method,
+       days_until_due = r.days_until_due
+  FROM json_to_recordset(%(rows)s) AS r(
+       id text, status text, closes_at timestamptz, expires_at timestamptz,
+       cancel_at_period_end boolean, canceled_at timestamptz, ended_at timestamptz,
+       cancellation_reason text, cancellation_comment text, cancellation_feedback text,
+       default_payment_method_id text, latest_invoice_id text, description text, metadata jsonb,
+       collection_method text, days_until_due integer)
+ WHERE s.account_id = %(account_id)s
+   AND s.id = r.id
+"""
+
+
+def update_many(conn: Connection, account_id: int, subscriptions: Sequence[Subscription]) -> None:
+    """Write what can change of subscriptions but their items. The caller holds the customers."""
+    if not subscriptions:
+        return
+    bare = [replace(each, items=()) for each in subscriptions]
+    conn.execute(UPDATE, {"account_id": account_id, "rows": as_json_rows(bare)})
+
+
+UPDATE_ITEMS = """
+UPDATE subscription_items i
+   SET quantity = r.quantity, period_index = r.period_index, period_start = r.period_start,
+       period_end = r.period_end, metadata = r.metadata
+  FROM json_to_recordset(%(rows)s) AS r(
+       id text, quantity bigint, period_index integer, period_start timestamptz,
+       period_end timestamptz, metadata jsonb)
+ WHERE i.account_id = %(account_id)s
+   AND i.id = r.id
+"""
+
+
+def update_items(conn: Connection, account_id: int, items: Sequence[Item]) -> None:
+    """Write what can change of items. The caller holds the customers."""
+    if items:
+        conn.execute(UPDATE_ITEMS, {"account_id": account_id, "rows": as_json_rows(items)})
+
+
+CLAIM_CLOSING = """
+SELECT s.id
+  FROM subscriptions s
+  JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
+ WHERE s.account_id = %(account_id)s
+   AND s.closes_at <= %(now)s
+   AND s.parked IS NULL
+   AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
+ ORDER BY s.closes_at
+ LIMIT %(limit)s
+   FOR NO KEY UPDATE OF c SKIP LOCKED
+"""
+
+
+def claim_closing(
+    conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
+) -> list[Subscription]:
+    """Subscriptions whose period has ended, oldest first, with their customers locked.
+
+    Customers that someone else holds are skipped: whoever holds them is closing them, or will be
+    done before the next pass. Read anew after the lock, so that none is one that was just closed.
+    """
+    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
+    ids = [row[0] for row in conn.execute(CLAIM_CLOSING, parameters)]
+    if not ids:
+        return []
+    found = load(conn, account_id, ids).values()
+    return [each for each in found if each.closes_at is not None and each.closes_at <= now]
+
+
+CLAIM_EXPIRING = """
+SELECT s.id
+  FROM subscriptions s
+  JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
+ WHERE s.account_id = %(account_id)s
+   AND s.expires_at <= %(now)s
+   AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
+ ORDER BY s.expires_at
+ LIMIT %(limit)s
+   FOR NO KEY UPDATE OF c SKIP LOCKED
+"""
+
+
+def claim_expiring(
+    conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
+) -> list[Subscription]:
+    """Incomplete subscriptions whose first payment came too late, with their customers locked."""
+    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
+    ids = [row[0] for row in conn.execute(CLAIM_EXPIRING, parameters)]
+    if not ids:
+        return []
+    found = load(conn, account_id, ids).values()
+    return [each for each in found if each.expires_at is not None and each.expires_at <= now]
+
+
+PARK = """
+UPDATE subscriptions
+   SET parked = r.reason
+  FROM json_to_recordset(%(rows)s) AS r(id text, reason text)
+ WHERE account_id = %(account_id)s
+   AND subscriptions.id = r.id
+"""
+
+
+def park(conn: Connection, account_id: int, reasons: dict[str, str]) -> None:
+    """Set aside subscriptions that cannot be billed, each with the reason, for a person to see."""
+    if reasons:
+        rows = [{"id": key, "reason": reason} for key, reason in reasons.items()]
+        conn.execute(PARK, {"account_id": account_id, "rows": as_json_rows(rows)})

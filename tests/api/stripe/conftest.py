@@ -1,0 +1,94 @@
+"""The server over a real database, and clients of an account that is new in every test."""
+
+import uuid
+from collections.abc import Iterator
+
+import gadgets
+import httpx
+import pytest
+import stripe
+from serving import serve
+
+from postpaid import clock
+from postpaid.api.server import create_app
+from postpaid.billing import manage_keys
+from postpaid.billing.manage_keys import IssuedKey
+from postpaid.config import Settings
+from postpaid.storage.accounts import Account
+from postpaid.storage.database import Database
+
+
+@pytest.fixture(scope="session")
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url, pool_size=8)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def server(database: Database) -> Iterator[str]:
+    """The base URL of the product's API."""
+    with serve(create_app(database, Settings())) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def gadget_server(database: Database) -> Iterator[str]:
+    """The base URL of an API that has only gadgets."""
+    with database.transaction() as conn:
+        conn.execute(gadgets.SCHEMA)
+    settings = Settings(body_bytes_max=20_000)
+    with serve(create_app(database, settings, resources=[gadgets.routes])) as url:
+        yield url
+
+
+@pytest.fixture
+def account(database: Database) -> Account:
+    """A test-mode account that no other test knows."""
+    return new_account(database)
+
+
+@pytest.fixture
+def key(database: Database, account: Account) -> IssuedKey:
+    """A key of the account."""
+    return new_key(database, account)
+
+
+@pytest.fixture
+def other_key(database: Database) -> IssuedKey:
+    """A key of some other account."""
+    return new_key(database, new_account(database))
+
+
+def new_account(database: Database) -> Account:
+    with database.transaction() as conn:
+        return manage_keys.open_account(conn, uuid.uuid4().hex, livemode=False, now=clock.now())
+
+
+def new_key(database: Database, account: Account) -> IssuedKey:
+    with database.transaction() as conn:
+        return manage_keys.create_key(conn, account, now=clock.now())
+
+
+@pytest.fixture
+def http(server: str, key: IssuedKey) -> Iterator[httpx.Client]:
+    """Plain HTTP, with the account's key."""
+    with httpx.Client(base_url=server, headers={"Authorization": f"Bearer {key.secret}"}) as client:
+        yield client
+
+
+@pytest.fixture
+def gadget_http(gadget_server: str, key: IssuedKey) -> Iterator[httpx.Client]:
+    """Plain HTTP to the API of gadgets, with the account's key."""
+    headers = {"Authorization": f"Bearer {key.secret}"}
+    with httpx.Client(base_url=gadget_server, headers=headers) as client:
+        yield client
+
+
+@pytest.fixture
+def stripe_client(server: str, key: IssuedKey) -> stripe.StripeClient:
+    """The official SDK, with the account's key."""
+    return stripe.StripeClient(
+        key.secret,
+        base_addresses={"api": server, "files": server, "meter_events": server, "connect": server},
+    )
