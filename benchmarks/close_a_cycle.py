@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -101,16 +102,25 @@ def _work(url: str, account_id: int, until: int, ready: object) -> None:
     act = Act(account_id, False, "worker", END, ids.new_id, ids.new_id("req"))
     ready.wait()  # type: ignore[attr-defined]
     with database.connection() as conn:
+        while _drafted(conn) < until and run_passes(database, act, wall=act.now):
+            pass
         while _paid(conn) < until:
-            run_passes(database, act, wall=act.now)
             run_passes(database, replace(act, now=END + GRACE), wall=act.now)
     database.close()
 
 
-def _paid(conn: psycopg.Connection[tuple[object, ...]]) -> int:
-    row = conn.execute("SELECT count(*) FROM invoices WHERE status = 'paid'").fetchone()
+def _paid(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
+    return _count(conn, "SELECT count(*) FROM invoices WHERE status = 'paid'")
+
+
+def _drafted(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
+    return _count(conn, "SELECT count(*) FROM invoices")
+
+
+def _count(conn: psycopg.Connection[tuple[Any, ...]], query: LiteralString) -> int:
+    row = conn.execute(query).fetchone()
     assert row is not None
-    return int(str(row[0]))
+    return int(row[0])
 
 
 def _raw_copy(url: str, count: int) -> float:

@@ -91,15 +91,15 @@ def serve(
 
 
 def _tell_ready(url: str, secret: str | None, chosen: Settings) -> None:
-    """Say where we are and how to ask; a key of our own making is shown this once."""
-    lines = [f"Postpaid is ready: {url}", f"Its API is described at {url}/docs"]
+    """Say how to ask, and last where; a key of our own making is shown this once."""
     if secret is None:
-        lines += [f"For another key: postpaid keys create --mode test{_flags(chosen)}"]
+        typer.echo(f"For another key: postpaid keys create --mode test{_flags(chosen)}")
+    elif secret == chosen.api_key:
+        typer.echo(f"Try it: curl {url}/v1/customers -u $POSTPAID_API_KEY:")
     else:
-        shown = "$POSTPAID_API_KEY" if secret == chosen.api_key else secret
-        lines += [f"The test key, shown only now: {shown}"] if shown == secret else []
-        lines += [f"Try it: curl {url}/v1/customers -u {shown}:"]
-    typer.echo("\n".join(lines))
+        typer.echo(f"Your test key, shown only now: {secret}")
+        typer.echo(f"Try it: curl {url}/v1/customers -u {secret}:")
+    typer.echo(f"Postpaid is ready at {url} and describes its API at {url}/docs")
 
 
 def _flags(chosen: Settings) -> str:

@@ -25,11 +25,12 @@ from postpaid.core.money import allocate, format_amount
 from postpaid.serving import CannotRun
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 CALLS = 12_345
 EVENTS = 500
-TOTAL = 12_245  # cents: 99.00 for the month that begins, and 2,345 calls at 0.01 each
+TOTAL = 12_245  # cents: 99.00 for the month that begins, and 2,345 calls at 0.01
 CONNECTIONS = 4
-PATIENCE_S = 120  # for the clock to arrive
+PATIENCE_S = 120  # for a clock to arrive
 
 Object = dict[str, Any]
 
@@ -43,16 +44,206 @@ def tell(parent: Path, *, keep: bool) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
     with _new_folder(parent, keep=keep) as folder:
         with Progress(*columns, console=console, transient=True) as progress:
-            progress.add_task("Starting PostgreSQL and the server", total=None)
-            with _server(folder) as (client, secret):
+            task = progress.add_task("Starting PostgreSQL and the server", total=None)
+            with _server(folder) as (url, secret), _client(url, secret) as client:
                 story = _Story(client, progress)
-                story.say(f"PostgreSQL and the server run, for now, in {folder}")
+                progress.remove_task(task)
+                story.say(f"PostgreSQL and the server run, with their data in {folder}")
                 invoice = story.bill_a_month()
         console.print(_table(invoice))
         if (invoice["status"], invoice["total"]) != ("paid", TOTAL):
-            raise CannotRun(f"It should be paid and come to {_usd(TOTAL)}: this is our fault.")
-        console.print("\nWhere to look next")
+            raise CannotRun(f"It should be paid, and be {_usd(TOTAL)}: something is wrong with us.")
+        console.print(_where_next(f" --data-dir {shlex.quote(str(folder))}" if keep else ""))
         if keep:
-            console.print(f"  postpaid serve --data-dir {shlex.quote(str(folder))}")
-            console.print(f"      to see this customer, with the key {secret}")
-        console.print("  postpaid serve", "      to have it at http://127.0.0.1:8420, docs at /docs", sep="\n")
+            console.print(f"The key to what you saw: {secret}")
+
+
+class _Story:
+    """What is done, told as it is done."""
+
+    def __init__(self, client: httpx.Client, progress: Progress) -> None:
+        self._client = client
+        self._progress = progress
+
+    def say(self, sentence: str) -> None:
+        self._progress.console.print(f"[green]✓[/] {sentence}")
+
+    def bill_a_month(self) -> Object:
+        """The invoice for the fee of February and the usage of January."""
+        meter = self._post(
+            "/v1/billing/meters",
+            {
+                "display_name": "API calls",
+                "event_name": "api_calls",
+                "default_aggregation[formula]": "sum",
+            },
+        )
+        self.say("A meter sums up API calls")
+
+        product = self._post("/v1/products", {"name": "Weather API", "unit_label": "call"})
+        monthly = {"product": product["id"], "currency": "usd", "recurring[interval]": "month"}
+        fee = self._post("/v1/prices", {**monthly, "unit_amount": 9900})
+        usage = self._post(
+            "/v1/prices",
+            {
+                **monthly,
+                "recurring[usage_type]": "metered",
+                "recurring[meter]": meter["id"],
+                "billing_scheme": "tiered",
+                "tiers_mode": "graduated",
+                "tiers[0][up_to]": 10_000,
+                "tiers[0][unit_amount]": 0,
+                "tiers[1][up_to]": "inf",
+                "tiers[1][unit_amount]": 1,
+            },
+        )
+        self.say("A product costs $99.00 a month, with 10,000 calls included, then $0.01 a call")
+
+        clock = self._post(
+            "/v1/test_helpers/test_clocks", {"frozen_time": _seconds(START), "name": "The demo"}
+        )
+        customer = self._post(
+            "/v1/customers",
+            {
+                "name": "Acme",
+                "test_clock": clock["id"],
+                "payment_method": "pm_card_visa",
+                "invoice_settings[default_payment_method]": "pm_card_visa",
+            },
+        )
+        subscription = self._post(
+            "/v1/subscriptions",
+            {
+                "customer": customer["id"],
+                "items[0][price]": fee["id"],
+                "items[1][price]": usage["id"],
+            },
+        )
+        end = datetime.fromtimestamp(subscription["items"]["data"][0]["current_period_end"], UTC)
+        self.say(f"{START:%d %B}: Acme subscribes, and its card pays for {START:%B}")
+
+        self._advance(clock, end - HOUR)
+        self._send_usage(customer, until=end - HOUR)
+        self.say(f"During {START:%B}: {CALLS:,} calls, reported as {EVENTS} events")
+        preview = self._post("/v1/invoices/create_preview", {"subscription": subscription["id"]})
+        self.say(
+            f"{end - HOUR:%d %B, %H:%M}: a preview of the next invoice: {_usd(preview['total'])}"
+        )
+
+        self._advance(clock, end + HOUR)
+        self.say(f"{end + HOUR:%d %B, %H:%M}: the month is closed, invoiced and charged")
+        subscription = self._get(f"/v1/subscriptions/{subscription['id']}")
+        return self._get(f"/v1/invoices/{subscription['latest_invoice']}")
+
+    def _advance(self, clock: Object, to: datetime) -> None:
+        """Let the customer's time pass, with all that falls due in it."""
+        path = f"/v1/test_helpers/test_clocks/{clock['id']}"
+        deadline = time.monotonic() + PATIENCE_S
+        task = self._progress.add_task(f"Time passes until {to:%d %B, %H:%M}", total=None)
+        clock = self._post(f"{path}/advance", {"frozen_time": _seconds(to)})
+        while clock["status"] == "advancing" and time.monotonic() < deadline:
+            time.sleep(0.05)
+            clock = self._get(path)
+        if clock["status"] != "ready":
+            raise CannotRun(f"The clock did not arrive at {to:%d %B}: it is {clock['status']}.")
+        self._progress.remove_task(task)
+
+    def _send_usage(self, customer: Object, *, until: datetime) -> None:
+        """Report the calls over several connections; there are fewer of them at weekends."""
+        moments = [START + (until - START) * n // EVENTS for n in range(EVENTS)]
+        calls = allocate(CALLS, [1 if moment.weekday() >= 5 else 4 for moment in moments])
+        events = [
+            {
+                "event_name": "api_calls",
+                "identifier": f"calls-{moment:%Y-%m-%dT%H:%M:%S}",
+                "timestamp": _seconds(moment),
+                "payload[stripe_customer_id]": customer["id"],
+                "payload[value]": value,
+            }
+            for moment, value in zip(moments, calls, strict=True)
+        ]
+        task = self._progress.add_task("Usage is reported", total=EVENTS)
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            for _ in pool.map(lambda event: self._post("/v1/billing/meter_events", event), events):
+                self._progress.advance(task)
+        self._progress.remove_task(task)
+
+    def _get(self, path: str) -> Object:
+        return _accepted(self._client.get(path))
+
+    def _post(self, path: str, form: Mapping[str, str | int]) -> Object:
+        return _accepted(self._client.post(path, data=dict(form)))
+
+
+def _accepted(response: httpx.Response) -> Object:
+    if response.is_success:
+        answer: Object = response.json()
+        return answer
+    raise CannotRun(f"{response.request.method} {response.url.path} failed: {response.text}")
+
+
+# ─── Around it ───────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _new_folder(parent: Path, *, keep: bool) -> Iterator[Path]:
+    """A new folder, which goes when the block ends, and ``parent`` with it if it is new as well."""
+    new = not parent.exists()
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="demo-", dir=parent))
+    try:
+        yield folder
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            if new:
+                with suppress(OSError):
+                    parent.rmdir()
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[tuple[str, str]]:
+    """A server of our own on a free port: its URL and its key."""
+    settings = Settings(data_dir=folder)
+    serving.import_ahead()
+    with serving.listen("127.0.0.1", 0) as listener, serving.opened(settings) as database:
+        secret = serving.first_key(database, settings)
+        assert secret is not None, "the data directory is new"
+        with serving.engine(database, settings, listener):
+            yield serving.base_url(listener), secret
+
+
+def _client(url: str, secret: str) -> httpx.Client:
+    return httpx.Client(base_url=url, auth=(secret, ""), timeout=PATIENCE_S, trust_env=False)
+
+
+# ─── On the screen ───────────────────────────────────────────────────────────────────────────
+
+
+def _table(invoice: Object) -> Table:
+    table = Table(title=f"Invoice {invoice['number']}, {invoice['status']}", show_footer=True)
+    table.add_column("", footer="Total")
+    table.add_column("Quantity", justify="right")
+    table.add_column("Amount", justify="right", footer=_usd(invoice["total"]))
+    for line in invoice["lines"]["data"]:
+        table.add_row(line["description"], f"{line['quantity']:,}", _usd(line["amount"]))
+    return table
+
+
+def _where_next(flags: str) -> str:
+    return f"""
+Where to look next:
+  postpaid serve{flags}
+      runs this for as long as you like, at http://127.0.0.1:8420
+  http://127.0.0.1:8420/docs
+      describes its API; Stripe's libraries speak it when they are given that address
+  README.md
+      has the way from here to an invoice of your own"""
+
+
+def _usd(cents: int) -> str:
+    return format_amount(Decimal(cents), "usd")
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())

@@ -61,7 +61,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise CannotRun(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
+        reason = (error.strerror or "").partition(" (")[0]  # whose rest repeats the address
+        raise CannotRun(f"Cannot listen on {host}, port {port}: {reason}.") from error
 
 
 def base_url(listener: socket.socket) -> str:

@@ -14,13 +14,34 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import StatelessLifespan
 
 from postpaid.api import openapi
+from postpaid.api.stripe import (
+    catalog,
+    customers,
+    events,
+    invoices,
+    meters,
+    payment_methods,
+    subscriptions,
+    test_clocks,
+    usage,
+)
 from postpaid.api.stripe.facade import Facade
 from postpaid.api.stripe.routes import Routes
 from postpaid.config import Settings
 from postpaid.storage.database import Database
 
 # What Stripe's API has here, in the order of the documentation.
-RESOURCES: Sequence[Routes] = ()
+RESOURCES: Sequence[Routes] = (
+    customers.routes,
+    payment_methods.routes,
+    catalog.routes,
+    meters.routes,
+    usage.routes,
+    subscriptions.routes,
+    invoices.routes,
+    events.routes,
+    test_clocks.routes,
+)
 
 HEALTH_TIMEOUT_S = 2
 

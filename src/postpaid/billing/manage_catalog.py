@@ -114,8 +114,8 @@ def create_price(
     ``product`` has the fields of a product to add with it; otherwise ``fields`` has a product's id.
     ``transfer_lookup_key`` takes the lookup key from the price that has it.
 
-    Raises ``NotFound`` for a product or meter that is not there, ``InvalidRequest`` for a meter that
-    is inactive, and ``AlreadyExists`` when the lookup key or the product's id is taken.
+    Raises ``NotFound`` for a product or meter that is not there, ``InvalidRequest`` for an inactive
+    meter, and ``AlreadyExists`` when the lookup key or the product's id is taken.
     """
     # Read.
     sold = None if product is None else _new_product(act, product)

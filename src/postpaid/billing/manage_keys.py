@@ -8,6 +8,7 @@ hash is enough.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +19,8 @@ from postpaid.storage.accounts import Account, ApiKey
 from postpaid.storage.database import Connection
 
 FIRST_ACCOUNT = "Postpaid"
-SECRET_LENGTH_MIN = 16
+CHOSEN_LENGTH_MIN = 8
+CHOSEN_LENGTH_MIN_LIVE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,17 @@ def adopt_key(
     Raises ``InvalidRequest`` when it is too easy to guess, and ``AlreadyExists`` when it is another
     account's, or revoked.
     """
-    if len(secret) < SECRET_LENGTH_MIN or not secret.isascii() or not secret.isprintable():
+    length_min = CHOSEN_LENGTH_MIN_LIVE if account.livemode else CHOSEN_LENGTH_MIN
+    if len(secret) < length_min or not re.fullmatch("[!-~]*", secret):
         raise InvalidRequest(
-            f"An API key must have at least {SECRET_LENGTH_MIN} printable ASCII characters."
+            f"An API key must have at least {length_min} printable ASCII characters, and no spaces."
         )
-    existing = find_key(conn, secret)
-    if existing is None:
-        _insert(conn, account, name, secret, now=now)
-    elif existing.account_id != account.account_id:
+    _insert(conn, account, name, secret, now=now)
+    key = find_key(conn, secret)
+    assert key is not None
+    if key.account_id != account.account_id:
         raise AlreadyExists("This API key belongs to another account.")
-    elif existing.revoked_at is not None:
+    if key.revoked_at is not None:
         raise AlreadyExists("This API key was revoked; choose another.")
 
 

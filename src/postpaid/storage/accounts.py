@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
-
-from postpaid.core.errors import AlreadyExists
 from postpaid.storage.database import Connection, fetch, fetch_one
 
 
@@ -122,6 +119,7 @@ def list_keys(conn: Connection, account_id: int) -> list[ApiKey]:
 INSERT_KEY = """
 INSERT INTO api_keys (id, account_id, name, digest, hint, created_at)
 VALUES (%(id)s, %(account_id)s, %(name)s, %(digest)s, %(hint)s, %(now)s)
+    ON CONFLICT (digest) DO NOTHING
 """
 
 
@@ -135,24 +133,18 @@ def insert_key(
     hint: str,
     now: datetime,
 ) -> None:
-    """Add a key. Raises ``AlreadyExists`` when another has the same secret."""
-    try:
-        with conn.transaction():
-            conn.execute(
-                INSERT_KEY,
-                {
-                    "id": key_id,
-                    "account_id": account_id,
-                    "name": name,
-                    "digest": digest,
-                    "hint": hint,
-                    "now": now,
-                },
-            )
-    except psycopg.errors.UniqueViolation as error:
-        if error.diag.constraint_name != "api_keys_digest_once":
-            raise
-        raise AlreadyExists("This API key exists already.") from None
+    """Add a key, unless there is one with the same secret already, of whatever account."""
+    conn.execute(
+        INSERT_KEY,
+        {
+            "id": key_id,
+            "account_id": account_id,
+            "name": name,
+            "digest": digest,
+            "hint": hint,
+            "now": now,
+        },
+    )
 
 
 REVOKE_KEY = """

@@ -201,10 +201,29 @@ def test_a_chosen_key_is_adopted_and_again_is_no_different(
     assert found.account_id == merchant.account_id
 
 
-def test_a_chosen_key_must_be_hard_to_guess(conn: psycopg.Connection, merchant: Account) -> None:
-    for secret in ("short", "", "with\nline breaks in it", "é" * 20):
-        with pytest.raises(InvalidRequest):
-            manage_keys.adopt_key(conn, merchant, secret, now=NOW)
+@pytest.mark.parametrize(
+    ("livemode", "secret"),
+    [
+        (False, ""),
+        (False, "sk_test"),
+        (False, "with spaces in it"),
+        (False, "with\nlines"),
+        (False, "é" * 20),
+        (True, "sk_live_123"),
+        (True, "x" * 23),
+    ],
+)
+def test_a_chosen_key_must_be_hard_to_guess(
+    conn: psycopg.Connection, livemode: bool, secret: str
+) -> None:
+    account = manage_keys.open_account(conn, "Acme", livemode=livemode, now=NOW)
+    with pytest.raises(InvalidRequest):
+        manage_keys.adopt_key(conn, account, secret, now=NOW)
+
+
+def test_a_chosen_test_key_may_be_short(conn: psycopg.Connection, merchant: Account) -> None:
+    manage_keys.adopt_key(conn, merchant, "sk_test_123", now=NOW)
+    assert manage_keys.find_key(conn, "sk_test_123") is not None
 
 
 def test_a_key_belongs_to_one_account(conn: psycopg.Connection, merchant: Account) -> None:

@@ -184,9 +184,9 @@ def test_a_key_counts_in_v2(gadget_http: httpx.Client, method: str) -> None:
     assert again.headers["Idempotent-Replayed"] == "true"
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_has_1_to_255_characters(gadget_http: httpx.Client, key: str) -> None:
-    answer = gadget_http.post("/v1/gadgets", data={"name": "x"}, headers=keyed(key))
+@pytest.mark.parametrize("chosen", ["", "x" * 256])
+def test_a_key_has_1_to_255_characters(gadget_http: httpx.Client, chosen: str) -> None:
+    answer = gadget_http.post("/v1/gadgets", data={"name": "x"}, headers=keyed(chosen))
     assert answer.status_code == 400
     assert "1 to 255 characters" in answer.json()["error"]["message"]
 

@@ -74,7 +74,7 @@ class Facade:
         key = await self._authenticator.authenticate(request.header(b"authorization"))
         _check_headers(request)
         _check_path(path_parameters)
-        request.parameters = _parse(request, await _body(request, receive, self._body_bytes_max))
+        request.parameters = _parse(request, await _body(receive, self._body_bytes_max))
         given = dict(request.parameters)
         paths = _validate(Expand, {"expand": given.pop("expand", [])}).expand
         call = Call(
@@ -183,7 +183,7 @@ def _check_path(path_parameters: Mapping[str, str]) -> None:
             raise InvalidRequest(f"Invalid string: {value[:40]!r}", param=name)
 
 
-async def _body(request: Request, receive: Receive, bytes_max: int) -> bytes:
+async def _body(receive: Receive, bytes_max: int) -> bytes:
     """The whole body, up to ``bytes_max``. Raises ``BodyTooLarge``."""
     chunks = []
     size = 0

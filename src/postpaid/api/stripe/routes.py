@@ -163,14 +163,13 @@ class Router:
         node: _Node | None = self._root
         values = []
         for segment in segments:
-            assert node is not None
+            if node is None:
+                break
             if segment in node.children:
                 node = node.children[segment]
             else:
-                node = node.parameter
+                node = node.parameter if segment else None
                 values.append(unquote(segment))
-            if node is None:
-                break
         if node is None or method not in node.routes:
             raise UnknownRoute(
                 f"Unrecognized request URL ({method}: {unquote('/' + '/'.join(segments))}). "

@@ -60,7 +60,9 @@ def create(call: Call, params: MeterEventCreate) -> dict[str, Any]:
     return call.write(write)
 
 
-@routes.get("/v1/billing/meters/{meter}/event_summaries", returns="billing.meter_event_summary", many=True)
+@routes.get(
+    "/v1/billing/meters/{meter}/event_summaries", returns="billing.meter_event_summary", many=True
+)
 def list_summaries(call: Call, params: SummaryList, meter: str) -> dict[str, Any]:
     """What the meter counted for a customer in ``[start_time, end_time)``.
 

@@ -1,0 +1,84 @@
+"""The small commands, and what is said when something stands in the way."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+from command import PATIENCE_S, POSTPAID, environment, run
+
+
+def test_help_names_every_command() -> None:
+    shown = run("--help").stdout
+    for command in ("serve", "worker", "migrate", "demo", "audit", "keys"):
+        assert f" {command} " in shown
+
+
+def test_migrating_twice_is_migrating_once(fresh_database_url: str) -> None:
+    with psycopg.connect(fresh_database_url, autocommit=True) as conn:
+        conn.execute("DROP SCHEMA public CASCADE")
+        conn.execute("CREATE SCHEMA public")
+    assert "Applied 0001" in run("migrate", "--database-url", fresh_database_url).stdout
+    assert (
+        run("migrate", "--database-url", fresh_database_url).stdout == "The schema is up to date.\n"
+    )
+
+
+def test_a_worker_works_until_it_is_told_to_end(fresh_database_url: str) -> None:
+    worker = subprocess.Popen(
+        [POSTPAID, "worker", "--database-url", fresh_database_url],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "The worker is running.\n"
+    worker.send_signal(signal.SIGTERM)
+    assert worker.communicate(timeout=PATIENCE_S) == ("", "")
+    assert worker.returncode == 0
+
+
+def test_an_audit_is_silent_or_fails(fresh_database_url: str) -> None:
+    assert run("audit", "--database-url", fresh_database_url).returncode == 0
+    with psycopg.connect(fresh_database_url) as conn:
+        conn.execute(
+            "INSERT INTO usage_hours VALUES"
+            " (1, 'cus_lost', 'mtr_1', '2026-01-01', 7, 1, 7, '2026-01-01', 'ref')"
+        )
+    found = run("audit", "--database-url", fresh_database_url)
+    assert found.returncode == 1
+    assert "6" in found.stdout
+    assert "cus_lost" in found.stdout
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = run("serve", "--port", str(port))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"Cannot listen on 127.0.0.1, port {port}: Address already in use.\n"
+
+
+def test_a_database_that_is_not_there() -> None:
+    refused = run("serve", "--port=0", POSTPAID_DATABASE_URL="postgresql://127.0.0.1:1/none")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("The database cannot be used: connection failed")
+
+
+def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    refused = run("serve", "--port=0", "--data-dir", tmp_path / "data")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "a file is in the way" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "audit"])
+def test_one_database_at_a_time(command: str, tmp_path: Path) -> None:
+    refused = run(command, "--data-dir", tmp_path, "--database-url", "postgresql://127.0.0.1/")
+    assert refused.returncode == 2
+    assert "not both" in refused.stderr

@@ -1,0 +1,98 @@
+"""`postpaid serve`: what it starts, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from command import PATIENCE_S, Serve, children_of, running_in
+
+OK = {"status": "ok"}
+
+
+def test_an_empty_directory_becomes_a_server_with_a_key(serve: Serve, tmp_path: Path) -> None:
+    server = serve("--data-dir", tmp_path / "data")
+    assert server.get("/health").json() == OK
+    assert server.get("/v1/customers", server.key).json()["data"] == []
+    assert server.get("/v1/customers", "sk_test_of_nobody").status_code == 401
+
+    assert server.end() == 0
+    assert server.errors.read_text() == ""
+    assert running_in(tmp_path) == []
+
+
+def test_two_servers_share_a_directory_until_the_last_one_ends(
+    serve: Serve, tmp_path: Path
+) -> None:
+    first = serve("--data-dir", tmp_path / "data")
+    second = serve("--data-dir", tmp_path / "data")
+    assert second.key is None
+    assert second.url != first.url
+
+    assert first.end() == 0
+    assert second.get("/v1/customers", first.key).status_code == 200
+    assert second.end() == 0
+    assert running_in(tmp_path) == []
+
+
+def test_a_killed_server_is_followed_by_one_that_knows_everything(
+    serve: Serve, tmp_path: Path
+) -> None:
+    killed = serve("--data-dir", tmp_path / "data")
+    assert killed.end(signal.SIGKILL) == -signal.SIGKILL
+
+    server = serve("--data-dir", tmp_path / "data")
+    assert server.get("/v1/customers", killed.key).status_code == 200
+    assert server.end() == 0
+    assert running_in(tmp_path) == []
+
+
+def test_the_operator_chooses_database_and_key(serve: Serve, fresh_database_url: str) -> None:
+    chosen = {"POSTPAID_API_KEY": "sk_test_chosen_by_the_operator"}
+    server = serve("--database-url", fresh_database_url, **chosen)
+    assert chosen["POSTPAID_API_KEY"] not in server.said
+    assert server.get("/v1/customers", chosen["POSTPAID_API_KEY"]).status_code == 200
+    assert server.end() == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_several_processes_serve_as_one(
+    serve: Serve, fresh_database_url: str, how: signal.Signals
+) -> None:
+    server = serve("--database-url", fresh_database_url, "--workers=2")
+    assert {server.get("/v1/customers", server.key).status_code for _ in range(20)} == {200}
+
+    assert server.end(how) == 0
+    assert server.errors.read_text() == ""
+    with pytest.raises(httpx.ConnectError):  # which a child left behind would answer
+        server.get("/health")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children in /proc")
+def test_a_process_that_dies_is_replaced(serve: Serve, fresh_database_url: str) -> None:
+    server = serve("--database-url", fresh_database_url, "--workers=2")
+    first, second = children_of(server.process.pid)
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_S
+    while len(children := children_of(server.process.pid)) < 2 or first in children:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert second in children
+    assert server.get("/health").json() == OK
+    assert server.end() == 0
+    assert f"Process {first} ended" in server.errors.read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children in /proc")
+def test_no_process_outlives_the_one_that_started_it(serve: Serve, fresh_database_url: str) -> None:
+    server = serve("--database-url", fresh_database_url, "--workers=2")
+    children = children_of(server.process.pid)
+    server.end(signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_S
+    while any(Path("/proc", str(child), "exe").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
