@@ -18,6 +18,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from postpaid import serving
 from postpaid.config import Settings
@@ -53,7 +54,8 @@ def tell(parent: Path, *, keep: bool) -> None:
         console.print(_table(invoice))
         if (invoice["status"], invoice["total"]) != ("paid", TOTAL):
             raise CannotRun(f"It should be paid, and be {_usd(TOTAL)}: something is wrong with us.")
-        console.print(_where_next(f" --data-dir {shlex.quote(str(folder))}" if keep else ""))
+        flags = f" --data-dir {shlex.quote(str(folder))}" if keep else ""
+        console.print(_where_next(flags), soft_wrap=True, markup=False)
         if keep:
             console.print(f"The key to what you saw: {secret}")
 
@@ -66,7 +68,8 @@ class _Story:
         self._progress = progress
 
     def say(self, sentence: str) -> None:
-        self._progress.console.print(f"[green]✓[/] {sentence}")
+        line = Text.assemble(("✓ ", "green"), sentence)
+        self._progress.console.print(line, soft_wrap=True)
 
     def bill_a_month(self) -> Object:
         """The invoice for the fee of February and the usage of January."""
@@ -80,13 +83,15 @@ class _Story:
         )
         self.say("A meter sums up API calls")
 
-        product = self._post("/v1/products", {"name": "Weather API", "unit_label": "call"})
-        monthly = {"product": product["id"], "currency": "usd", "recurring[interval]": "month"}
-        fee = self._post("/v1/prices", {**monthly, "unit_amount": 9900})
+        monthly = {"currency": "usd", "recurring[interval]": "month"}
+        access = self._post("/v1/products", {"name": "Weather API"})
+        fee = self._post("/v1/prices", {**monthly, "product": access["id"], "unit_amount": 9900})
+        calls = self._post("/v1/products", {"name": "API calls"})
         usage = self._post(
             "/v1/prices",
             {
                 **monthly,
+                "product": calls["id"],
                 "recurring[usage_type]": "metered",
                 "recurring[meter]": meter["id"],
                 "billing_scheme": "tiered",
@@ -97,7 +102,7 @@ class _Story:
                 "tiers[1][unit_amount]": 1,
             },
         )
-        self.say("A product costs $99.00 a month, with 10,000 calls included, then $0.01 a call")
+        self.say("One price is $99.00 a month; another includes 10,000 calls, then $0.01 each")
 
         clock = self._post(
             "/v1/test_helpers/test_clocks", {"frozen_time": _seconds(START), "name": "The demo"}
@@ -120,18 +125,16 @@ class _Story:
             },
         )
         end = datetime.fromtimestamp(subscription["items"]["data"][0]["current_period_end"], UTC)
-        self.say(f"{START:%d %B}: Acme subscribes, and its card pays for {START:%B}")
+        self.say(f"{_on(START)}: Acme subscribes, and its card pays for {START:%B}")
 
         self._advance(clock, end - HOUR)
         self._send_usage(customer, until=end - HOUR)
-        self.say(f"During {START:%B}: {CALLS:,} calls, reported as {EVENTS} events")
+        self.say(f"{START:%B}: {CALLS:,} calls are reported, in {EVENTS} events")
         preview = self._post("/v1/invoices/create_preview", {"subscription": subscription["id"]})
-        self.say(
-            f"{end - HOUR:%d %B, %H:%M}: a preview of the next invoice: {_usd(preview['total'])}"
-        )
+        self.say(f"{_on(end - HOUR)}: the next invoice, as a preview, is {_usd(preview['total'])}")
 
         self._advance(clock, end + HOUR)
-        self.say(f"{end + HOUR:%d %B, %H:%M}: the month is closed, invoiced and charged")
+        self.say(f"{_on(end + HOUR)}: the month is closed, invoiced and charged")
         subscription = self._get(f"/v1/subscriptions/{subscription['id']}")
         return self._get(f"/v1/invoices/{subscription['latest_invoice']}")
 
@@ -139,13 +142,13 @@ class _Story:
         """Let the customer's time pass, with all that falls due in it."""
         path = f"/v1/test_helpers/test_clocks/{clock['id']}"
         deadline = time.monotonic() + PATIENCE_S
-        task = self._progress.add_task(f"Time passes until {to:%d %B, %H:%M}", total=None)
+        task = self._progress.add_task(f"Time passes until {_on(to)}", total=None)
         clock = self._post(f"{path}/advance", {"frozen_time": _seconds(to)})
         while clock["status"] == "advancing" and time.monotonic() < deadline:
             time.sleep(0.05)
             clock = self._get(path)
         if clock["status"] != "ready":
-            raise CannotRun(f"The clock did not arrive at {to:%d %B}: it is {clock['status']}.")
+            raise CannotRun(f"The clock did not arrive at {_on(to)}: it is {clock['status']}.")
         self._progress.remove_task(task)
 
     def _send_usage(self, customer: Object, *, until: datetime) -> None:
@@ -234,15 +237,20 @@ def _where_next(flags: str) -> str:
     return f"""
 Where to look next:
   postpaid serve{flags}
-      runs this for as long as you like, at http://127.0.0.1:8420
+      runs this for as long as you like
   http://127.0.0.1:8420/docs
-      describes its API; Stripe's libraries speak it when they are given that address
+      then describes the API, which Stripe's libraries speak
   README.md
-      has the way from here to an invoice of your own"""
+      leads from here to an invoice of your own"""
 
 
 def _usd(cents: int) -> str:
     return format_amount(Decimal(cents), "usd")
+
+
+def _on(moment: datetime) -> str:
+    """The day, and the time unless the day begins then."""
+    return f"{moment.day} {moment:%B}" + (f"{moment:, %H:%M}" if moment.hour else "")
 
 
 def _seconds(moment: datetime) -> int:

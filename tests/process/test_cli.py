@@ -22,10 +22,10 @@ def test_migrating_twice_is_migrating_once(fresh_database_url: str) -> None:
     with psycopg.connect(fresh_database_url, autocommit=True) as conn:
         conn.execute("DROP SCHEMA public CASCADE")
         conn.execute("CREATE SCHEMA public")
-    assert "Applied 0001" in run("migrate", "--database-url", fresh_database_url).stdout
-    assert (
-        run("migrate", "--database-url", fresh_database_url).stdout == "The schema is up to date.\n"
-    )
+    first = run("migrate", "--database-url", fresh_database_url)
+    again = run("migrate", "--database-url", fresh_database_url)
+    assert first.stdout.startswith("Applied 0001_")
+    assert again.stdout == "The schema is up to date.\n"
 
 
 def test_a_worker_works_until_it_is_told_to_end(fresh_database_url: str) -> None:

@@ -92,3 +92,13 @@ def stripe_client(server: str, key: IssuedKey) -> stripe.StripeClient:
         key.secret,
         base_addresses={"api": server, "files": server, "meter_events": server, "connect": server},
     )
+
+
+@pytest.fixture
+def stranger(server: str, database: Database) -> stripe.StripeClient:
+    """The official SDK, with the key of another account."""
+    with database.transaction() as conn:
+        name, now = uuid.uuid4().hex, clock.now()
+        account = manage_keys.open_account(conn, name, livemode=False, now=now)
+        key = manage_keys.create_key(conn, account, now=now)
+    return stripe.StripeClient(key.secret, base_addresses={"api": server})
