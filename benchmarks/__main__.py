@@ -35,10 +35,12 @@ def main() -> None:
     figures: list[Figure] = []
     for name in asked.names or list(BENCHMARKS):
         console.print(f"[dim]measuring: {name} …[/dim]")
-        with tempfile.TemporaryDirectory(prefix="postpaid-bench-") as folder:
-            with embedded.start(Path(folder) / "data") as server:
-                migrate(server.url)
-                figures += BENCHMARKS[name](server.url, asked.scale)
+        with (
+            tempfile.TemporaryDirectory(prefix="postpaid-bench-") as folder,
+            embedded.start(Path(folder) / "data") as server,
+        ):
+            migrate(server.url)
+            figures += BENCHMARKS[name](server.url, asked.scale)
     console.print(_table(figures))
     if asked.json:
         machine = {"cpus": os.cpu_count(), "python": platform.python_version()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ import typer
 
 from postpaid.config import DEFAULT_DATA_DIR, Settings, settings
 from postpaid.core.errors import BillingError
+from postpaid.core.values import replace
 
 app = typer.Typer(
     help="A self-hosted billing engine for a base fee, an included allotment, and overage.",

@@ -7,35 +7,56 @@ new rows land on the newest page of the index.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
+from array import array
+from collections.abc import Iterator
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # in ASCII order
-_TAIL_SPACE = 62**16
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_HALF = 62**8  # what eight characters can say
 
 
-class _Last:
-    """The last id's parts, so that ids made within one millisecond still ascend."""
+class _Maker:
+    """What was made last, so that ids of one millisecond still ascend, and are quick to make.
 
-    lock = threading.Lock()
-    millisecond = 0
-    tail = 0
+    Within a millisecond the first half of the random part stays and the second moves on by random
+    steps; it begins in the lower half of its space, and there is room for thousands.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.millisecond = 0
+        self.beginning = ""  # the millisecond and the first random half, written out
+        self.last = 0
+        self.steps: Iterator[int] = iter(())
+
+    def next(self) -> tuple[str, int]:
+        with self.lock:
+            millisecond = time.time_ns() // 1_000_000
+            if millisecond > self.millisecond:
+                self.millisecond = millisecond
+                self.beginning = _base62(millisecond, 4) + _base62(secrets.randbelow(_HALF), 4)
+                self.last = secrets.randbelow(_HALF // 2)
+            step = next(self.steps, None)
+            if step is None:
+                self.steps = iter(array("I", os.urandom(4096)))
+                step = next(self.steps)
+            self.last += 1 + step
+            return self.beginning, self.last
+
+
+_maker = _Maker()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_maker.__init__)  # type: ignore[misc]
 
 
 def new_id(prefix: str) -> str:
-    """A new id such as ``cus_0VpWmT3kQ1…``: unguessable, and greater than all made before here."""
-    millisecond = time.time_ns() // 1_000_000
-    with _Last.lock:
-        if millisecond > _Last.millisecond:
-            _Last.millisecond = millisecond
-            _Last.tail = secrets.randbelow(_TAIL_SPACE // 2)
-        else:
-            # A random step keeps neighbours unguessable; half the space is left to step into.
-            _Last.tail += 1 + secrets.randbits(64)
-        millisecond, tail = _Last.millisecond, _Last.tail
-    return f"{prefix}_{_base62(millisecond, 4)}{_base62(tail, 8)}"
+    """A new id such as ``cus_0VpWmT3kQ1…``: random, and greater than all made before here."""
+    beginning, last = _maker.next()
+    return f"{prefix}_{beginning}{_base62(last, 4)}"
 
 
 def new_secret(prefix: str) -> str:

@@ -34,25 +34,28 @@ def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) 
     """Write the events, in the order given, at the act's time."""
     if not announcements:
         return
-    events.insert_many(
-        conn,
-        act.account_id,
-        [
+    written = []
+    snapshot: object = None
+    text = ""
+    for said in announcements:
+        if said.snapshot is not snapshot:  # one thing that happened may have several types
+            snapshot = said.snapshot
+            text = _encode(snapshot).decode()
+        written.append(
             events.Event(
                 id=act.new_id("evt"),
                 type=said.type,
                 object_type=said.object_type,
                 object_id=said.object_id,
-                snapshot=_encode(said.snapshot).decode(),
+                snapshot=text,
                 previous=None if said.previous is None else _encode(said.previous).decode(),
                 request_id=act.request_id,
                 idempotency_key=act.idempotency_key,
                 clock_id=act.clock_id,
                 created_at=act.now,
             )
-            for said in announcements
-        ],
-    )
+        )
+    events.insert_many(conn, act.account_id, written)
 
 
 def changes(before: object, after: object) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.correct import void
@@ -15,6 +14,7 @@ from postpaid.core.subscriptions import (
     SubscriptionStatus,
     ended,
 )
+from postpaid.core.values import replace
 from postpaid.storage import invoices, subscriptions
 from postpaid.storage.database import Connection
 

@@ -8,7 +8,7 @@ the period moved on, and if it did not, the unique key on the name would stop it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce, changes
@@ -31,6 +31,7 @@ from postpaid.core.subscriptions import (
     advanced,
     ended,
 )
+from postpaid.core.values import replace
 from postpaid.storage import catalog, invoices, subscriptions, usage
 from postpaid.storage.database import Connection
 

@@ -9,7 +9,7 @@ without an outcome, and ``settle`` asks again, with the same key, whenever the l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from postpaid.billing.announce import Announcement, announce, changes
@@ -31,11 +31,12 @@ from postpaid.core.invoicing import (
     paid,
 )
 from postpaid.core.subscriptions import (
+    TRANSITIONS,
     CollectionMethod,
-    Subscription,
     SubscriptionAction,
     settled,
 )
+from postpaid.core.values import replace
 from postpaid.outside.gateways.protocol import (
     ChargeRequest,
     Declined,
@@ -84,15 +85,9 @@ def attempt(
         return []
     # Read.
     pending = payments.pending_of(conn, act.account_id, [invoice.id for invoice in due])
-    subscription_ids = [invoice.subscription_id for invoice in due if invoice.subscription_id]
-    subscription_by_id = subscriptions.load(conn, act.account_id, subscription_ids)
-    chosen = {
-        invoice.id: payment_method_id
-        or _payment_method_id(
-            invoice, subscription_by_id.get(invoice.subscription_id or ""), locked
-        )
-        for invoice in due
-    }
+    chosen = _payment_method_ids(conn, act, due, locked)
+    if payment_method_id:
+        chosen = dict.fromkeys(chosen, payment_method_id)
     wanted = [key for key in chosen.values() if key]
     method_by_id = payment_methods.load(conn, act.account_id, wanted)
 
@@ -110,7 +105,7 @@ def attempt(
 
     # Write.
     payments.insert_many(conn, act.account_id, attempts)
-    _record_missed(conn, act, missed, subscription_by_id)
+    _record_missed(conn, act, missed)
     return [*pending.values(), *attempts]
 
 
@@ -167,9 +162,7 @@ def pay(
     if payment_method_id:
         check_payment_method(conn, act, customer.id, payment_method_id, param="payment_method")
     else:
-        ids = [invoice.subscription_id] if invoice.subscription_id else []
-        subscription = subscriptions.load(conn, act.account_id, ids).get(ids[0] if ids else "")
-        payment_method_id = _payment_method_id(invoice, subscription, locked)
+        payment_method_id = _payment_method_ids(conn, act, [invoice], locked)[invoice.id]
     if payment_method_id is None:
         raise InvalidRequest(
             "There is no default payment method set on this customer, its subscription or this "
@@ -247,43 +240,56 @@ def check_payment_method(
 
 
 def follow(
-    conn: Connection,
-    act: Act,
-    invoices_by_action: Sequence[tuple[Invoice, SubscriptionAction]],
+    conn: Connection, act: Act, concluded: Sequence[Invoice], action: SubscriptionAction
 ) -> None:
-    """Let subscriptions follow what became of their latest invoice. The customers are locked."""
-    ids = [invoice.subscription_id for invoice, _ in invoices_by_action if invoice.subscription_id]
-    before_by_id = subscriptions.load(conn, act.account_id, ids) if ids else {}
-    moved: list[Subscription] = []
-    announcements: list[Announcement] = []
-    for invoice, action in invoices_by_action:
-        before = before_by_id.get(invoice.subscription_id or "")
-        if before is None or before.latest_invoice_id != invoice.id:
-            continue
-        after = settled(before, action)
-        if after != before:
-            moved.append(after)
-            announcements.append(
-                Announcement(
-                    "customer.subscription.updated",
-                    "subscription",
-                    after.id,
-                    after,
-                    changes(before, after),
-                )
-            )
-    subscriptions.update_many(conn, act.account_id, moved)
-    announce(conn, act, announcements)
+    """Let subscriptions follow what became of their latest invoice. The customers are locked.
 
-
-def _payment_method_id(
-    invoice: Invoice, subscription: Subscription | None, locked: Mapping[str, Customer]
-) -> str | None:
-    return (
-        invoice.default_payment_method_id
-        or (subscription.default_payment_method_id if subscription else None)
-        or locked[invoice.customer_id].default_payment_method_id
+    Only those whose status the action changes are read at all: at a renewal that is paid, none.
+    """
+    if not concluded:
+        return
+    changing = {
+        before
+        for (before, possible), after in TRANSITIONS.items()
+        if possible == action and after != before
+    }
+    waiting = subscriptions.awaiting(
+        conn,
+        act.account_id,
+        [invoice.subscription_id for invoice in concluded if invoice.subscription_id],
+        [invoice.id for invoice in concluded],
+        statuses=changing,
     )
+    moved = [(before, settled(before, action)) for before in waiting.values()]
+    subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
+    announce(
+        conn,
+        act,
+        [
+            Announcement(
+                "customer.subscription.updated",
+                "subscription",
+                after.id,
+                after,
+                changes(before, after),
+            )
+            for before, after in moved
+        ],
+    )
+
+
+def _payment_method_ids(
+    conn: Connection, act: Act, due: Sequence[Invoice], locked: Mapping[str, Customer]
+) -> dict[str, str | None]:
+    """What each invoice is to be paid with: its own, its subscription's, its customer's."""
+    subscription_ids = [invoice.subscription_id for invoice in due if invoice.subscription_id]
+    of_subscription = subscriptions.default_payment_methods(conn, act.account_id, subscription_ids)
+    return {
+        invoice.id: invoice.default_payment_method_id
+        or of_subscription.get(invoice.subscription_id or "")
+        or locked[invoice.customer_id].default_payment_method_id
+        for invoice in due
+    }
 
 
 def _attempt(
@@ -292,6 +298,7 @@ def _attempt(
     return PaymentAttempt(
         id=act.new_id("pa"),
         invoice_id=invoice.id,
+        customer_id=invoice.customer_id,
         payment_method_id=method.id,
         gateway=method.gateway,
         gateway_token=method.gateway_token,
@@ -335,10 +342,7 @@ def _record(
         return
     # Read. The customers are locked first, and only then is anything believed.
     account_id = act.account_id
-    before = invoices.load(
-        conn, account_id, [each.invoice_id for each in attempts], with_lines=False
-    )
-    customers.lock(conn, account_id, [invoice.customer_id for invoice in before.values()])
+    customers.hold(conn, account_id, [each.customer_id for each in attempts])
     concluded = [_concluded(each, outcomes[each.id], act.now) for each in attempts]
     fresh = payments.settle(conn, account_id, concluded)
     invoice_by_id = invoices.load(
@@ -382,12 +386,8 @@ def _record(
             for invoice in missed
         ],
     )
-    follow(
-        conn,
-        act,
-        [(invoice, SubscriptionAction.PAY) for invoice in paid_now]
-        + [(invoice, SubscriptionAction.MISS_PAYMENT) for invoice in missed],
-    )
+    follow(conn, act, paid_now, SubscriptionAction.PAY)
+    follow(conn, act, missed, SubscriptionAction.MISS_PAYMENT)
 
 
 def _concluded(attempt: PaymentAttempt, outcome: Outcome, now: datetime) -> PaymentAttempt:
@@ -424,15 +424,10 @@ def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:
             for name in ("invoice.paid", "invoice.payment_succeeded")
         ],
     )
-    follow(conn, act, [(after, SubscriptionAction.PAY)])
+    follow(conn, act, [after], SubscriptionAction.PAY)
 
 
-def _record_missed(
-    conn: Connection,
-    act: Act,
-    missed: Sequence[Invoice],
-    subscription_by_id: Mapping[str, Subscription],
-) -> None:
+def _record_missed(conn: Connection, act: Act, missed: Sequence[Invoice]) -> None:
     """Invoices that could not even be tried, for want of a payment method."""
     if not missed:
         return
@@ -453,4 +448,4 @@ def _record_missed(
             for invoice in tried
         ],
     )
-    follow(conn, act, [(invoice, SubscriptionAction.MISS_PAYMENT) for invoice in tried])
+    follow(conn, act, tried, SubscriptionAction.MISS_PAYMENT)

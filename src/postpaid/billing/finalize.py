@@ -6,7 +6,6 @@ After this an invoice's lines, totals, number and recipient never change; the da
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +22,7 @@ from postpaid.core.invoicing import (
     with_usage,
 )
 from postpaid.core.subscriptions import Catalog
+from postpaid.core.values import replace
 from postpaid.storage import catalog, customers, invoices, usage
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection

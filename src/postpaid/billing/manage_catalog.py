@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
 from postpaid.core.catalog import INTERVAL_COUNT_MAX, Price, Product, TaxBehavior
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, Path
+from postpaid.core.values import replace
 from postpaid.storage import catalog, meters
 from postpaid.storage.database import Connection
 from postpaid.storage.meters import MeterStatus

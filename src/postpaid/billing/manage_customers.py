@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes
@@ -12,6 +11,7 @@ from postpaid.billing.collect import check_payment_method
 from postpaid.billing.manage_payment_methods import attach, take
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.values import replace
 from postpaid.storage import customers, test_clocks
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.metering import Aggregation
+from postpaid.core.values import replace
 from postpaid.storage import meters
 from postpaid.storage.database import Connection
 from postpaid.storage.meters import Meter, MeterStatus

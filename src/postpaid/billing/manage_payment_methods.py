@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound, Path, PaymentFailed
+from postpaid.core.values import replace
 from postpaid.outside.gateways import test as test_gateway
 from postpaid.outside.gateways.test import TestCard
 from postpaid.storage import customers, payment_methods

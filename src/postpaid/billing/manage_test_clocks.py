@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.manage_customers import delete_customers
 from postpaid.billing.perform import Act
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
+from postpaid.core.values import replace
 from postpaid.storage import customers, test_clocks
 from postpaid.storage.database import Connection
 from postpaid.storage.test_clocks import TestClock, TestClockStatus

@@ -14,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from postpaid.core.errors import IdempotencyInUse, IdempotencyMismatch
+from postpaid.core.values import replace
 from postpaid.storage import acts, idempotency
 from postpaid.storage.database import Connection, Database
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -25,6 +25,7 @@ from postpaid.core.subscriptions import (
     SubscriptionStatus,
     started_items,
 )
+from postpaid.core.values import replace
 from postpaid.storage import (
     catalog,
     customers,
@@ -106,9 +107,8 @@ def subscribe(conn: Connection, act: Act, asked: NewSubscription) -> Begun:
     subscription, invoice = decide(act, asked, customer, sold)
 
     # Write.
-    customers.update_invoicing(
-        conn, act.account_id, [replace(customer, currency=subscription.currency)]
-    )
+    locked[customer.id] = replace(customer, currency=subscription.currency)
+    customers.update_invoicing(conn, act.account_id, list(locked.values()))
     subscriptions.insert_many(conn, act.account_id, [subscription])
     announcements = [
         Announcement("customer.subscription.created", "subscription", subscription.id, subscription)

@@ -12,7 +12,7 @@ The order of operations on a line, and why it is this one:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -31,6 +31,7 @@ from postpaid.core.subscriptions import (
     Sold,
     Subscription,
 )
+from postpaid.core.values import replace
 
 GRACE = timedelta(hours=1)  # Stripe: a renewal's draft stays open to late usage for an hour
 ZERO = Decimal(0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from postpaid.core.catalog import Price, Product
 from postpaid.core.errors import ActionNotAllowed
 from postpaid.core.periods import Period, period_at_index
+from postpaid.core.values import replace
 
 
 class SubscriptionStatus(StrEnum):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from enum import Enum
+from functools import lru_cache
 from importlib import resources
 from operator import attrgetter
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 import psycopg
@@ -152,36 +153,41 @@ def migrations() -> list[tuple[str, str]]:
 def row_of(cls: type[T]) -> Callable[[psycopg.Cursor[Any]], Callable[[Sequence[Any]], T]]:
     """A row factory that makes ``cls``, a dataclass, from columns named like its fields.
 
-    Enum fields come back as their enum, so that a row is what its type says it is.
+    Enum fields come back as their enum, so that a row is what its type says it is. Fields without
+    a column get their default.
     """
-    converters = _enum_fields(cls)
+
+    field_names, enum_fields = _fields_of(cast(Hashable, cls))
 
     def factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], T]:
         names = [column.name for column in cursor.description or ()]
-        enums = [(names.index(name), enum) for name, enum in converters if name in names]
+        members = [(names.index(name), enum) for name, enum in enum_fields if name in names]
+        in_order = names == field_names[: len(names)]
 
         def make(values: Sequence[Any]) -> T:
-            if enums:
+            if members:
                 values = list(values)
-                for position, enum in enums:
-                    if values[position] is not None:
-                        values[position] = enum(values[position])
-            return cls(**dict(zip(names, values, strict=True)))
+                for position, by_value in members:
+                    values[position] = by_value[values[position]]
+            return cls(*values) if in_order else cls(**dict(zip(names, values, strict=True)))
 
         return make
 
     return factory
 
 
-def _enum_fields(cls: type[Any]) -> list[tuple[str, type[Enum]]]:
+@lru_cache
+def _fields_of(cls: Hashable) -> tuple[list[str], list[tuple[str, dict[Any, Enum | None]]]]:
+    """The names of a dataclass's fields, and those that are enums with their members by value."""
+    assert isinstance(cls, type)
     hints = get_type_hints(cls)
-    found = []
-    for field in fields(cls):
-        hint = hints[field.name]
-        for candidate in (hint, *get_args(hint)):
+    names = [field.name for field in fields(cls)]
+    enums = []
+    for name in names:
+        for candidate in (hints[name], *get_args(hints[name])):
             if isinstance(candidate, type) and issubclass(candidate, Enum):
-                found.append((field.name, candidate))
-    return found
+                enums.append((name, {member.value: member for member in candidate} | {None: None}))
+    return names, enums
 
 
 def fetch(
@@ -224,6 +230,7 @@ def parameters_of(account_id: int, row: Any) -> dict[str, Any]:
     return {"account_id": account_id, **named}
 
 
-def as_json_rows(rows: Sequence[Any]) -> str:
-    """Values for ``json_to_recordset``: one parameter however many the rows."""
-    return _encode(rows).decode()
+def as_json_rows(rows: Iterable[Any], columns: Sequence[str]) -> str:
+    """Row values for ``json_to_recordset``: one parameter, however many the rows."""
+    values = attrgetter(*columns)
+    return _encode([dict(zip(columns, values(row), strict=True)) for row in rows]).decode()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
 
 from postpaid.core.errors import Conflict
 from postpaid.core.invoicing import Invoice, InvoiceStatus, Line
+from postpaid.core.values import replace
 from postpaid.storage.database import (
     Connection,
     as_json_rows,
@@ -77,6 +78,34 @@ LINE_COLUMNS = (
     "amount",
     "description",
     "metadata",
+)
+CHANGING = (
+    "id",
+    "status",
+    "number",
+    "auto_advance",
+    "subtotal",
+    "total",
+    "starting_balance",
+    "ending_balance",
+    "amount_due",
+    "amount_paid",
+    "paid_out_of_band",
+    "attempted",
+    "attempt_count",
+    "next_attempt_at",
+    "finalizes_at",
+    "due_at",
+    "default_payment_method_id",
+    "payment_intent_id",
+    "customer_snapshot",
+    "description",
+    "footer",
+    "metadata",
+    "finalized_at",
+    "paid_at",
+    "voided_at",
+    "marked_uncollectible_at",
 )
 _values = values_of(*COLUMNS)
 _line_values = values_of(*LINE_COLUMNS)
@@ -279,7 +308,7 @@ def update_many(
         return
     parameters = {
         "account_id": account_id,
-        "rows": as_json_rows([replace(each, lines=()) for each in invoices]),
+        "rows": as_json_rows(invoices, CHANGING),
         "statuses_before": [status.value for status in before],
     }
     if conn.execute(UPDATE, parameters).rowcount != len(invoices):
@@ -354,7 +383,7 @@ def of_subscriptions(
 PARK = """
 UPDATE invoices
    SET parked = r.reason
-  FROM json_to_recordset(%(rows)s) AS r(id text, reason text)
+  FROM unnest(%(ids)s::text[], %(reasons)s::text[]) AS r (id, reason)
  WHERE account_id = %(account_id)s
    AND invoices.id = r.id
 """
@@ -363,5 +392,5 @@ UPDATE invoices
 def park(conn: Connection, account_id: int, reasons: dict[str, str]) -> None:
     """Set aside drafts that cannot be finalized, each with the reason, for a person to see."""
     if reasons:
-        rows = [{"id": key, "reason": reason} for key, reason in reasons.items()]
-        conn.execute(PARK, {"account_id": account_id, "rows": as_json_rows(rows)})
+        parameters = {"ids": list(reasons), "reasons": list(reasons.values())}
+        conn.execute(PARK, {"account_id": account_id, **parameters})

@@ -37,6 +37,7 @@ class PaymentAttempt:
 
     id: str
     invoice_id: str
+    customer_id: str
     payment_method_id: str
     gateway: str
     gateway_token: str
@@ -56,6 +57,7 @@ class PaymentAttempt:
 COLUMNS = (
     "id",
     "invoice_id",
+    "customer_id",
     "payment_method_id",
     "gateway",
     "gateway_token",
@@ -69,6 +71,15 @@ COLUMNS = (
     "failure_message",
     "leased_until",
     "attempted_at",
+    "settled_at",
+)
+OUTCOME = (
+    "id",
+    "status",
+    "gateway_reference",
+    "failure_code",
+    "decline_code",
+    "failure_message",
     "settled_at",
 )
 _values = values_of(*COLUMNS)
@@ -91,9 +102,9 @@ def insert_many(conn: Connection, account_id: int, attempts: Sequence[PaymentAtt
 
 
 LOAD = """
-SELECT id, invoice_id, payment_method_id, gateway, gateway_token, amount, currency, status,
-       automatic, gateway_reference, failure_code, decline_code, failure_message, leased_until,
-       attempted_at, settled_at
+SELECT id, invoice_id, customer_id, payment_method_id, gateway, gateway_token, amount, currency,
+       status, automatic, gateway_reference, failure_code, decline_code, failure_message,
+       leased_until, attempted_at, settled_at
   FROM payment_attempts
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -108,9 +119,9 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Pay
 
 
 PENDING = """
-SELECT id, invoice_id, payment_method_id, gateway, gateway_token, amount, currency, status,
-       automatic, gateway_reference, failure_code, decline_code, failure_message, leased_until,
-       attempted_at, settled_at
+SELECT id, invoice_id, customer_id, payment_method_id, gateway, gateway_token, amount, currency,
+       status, automatic, gateway_reference, failure_code, decline_code, failure_message,
+       leased_until, attempted_at, settled_at
   FROM payment_attempts
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
@@ -173,15 +184,15 @@ RETURNING a.id
 
 def settle(conn: Connection, account_id: int, attempts: Sequence[PaymentAttempt]) -> set[str]:
     """Write the outcomes; return the ids of those that had none before."""
-    parameters = {"account_id": account_id, "rows": as_json_rows(attempts)}
+    parameters = {"account_id": account_id, "rows": as_json_rows(attempts, OUTCOME)}
     return {row[0] for row in conn.execute(SETTLE, parameters)}
 
 
 LATEST = """
 SELECT DISTINCT ON (invoice_id)
-       id, invoice_id, payment_method_id, gateway, gateway_token, amount, currency, status,
-       automatic, gateway_reference, failure_code, decline_code, failure_message, leased_until,
-       attempted_at, settled_at
+       id, invoice_id, customer_id, payment_method_id, gateway, gateway_token, amount, currency,
+       status, automatic, gateway_reference, failure_code, decline_code, failure_message,
+       leased_until, attempted_at, settled_at
   FROM payment_attempts
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus
+from postpaid.core.values import replace
 from postpaid.storage.database import (
     Connection,
     as_json_rows,
@@ -54,6 +54,23 @@ ITEM_COLUMNS = (
     "metadata",
     "created_at",
 )
+CHANGING = (
+    "id",
+    "status",
+    "closes_at",
+    "expires_at",
+    "cancel_at_period_end",
+    "canceled_at",
+    "ended_at",
+    "cancellation_reason",
+    "cancellation_comment",
+    "cancellation_feedback",
+    "default_payment_method_id",
+    "latest_invoice_id",
+    "description",
+    "metadata",
+)
+CHANGING_OF_ITEMS = ("id", "quantity", "period_index", "period_start", "period_end", "metadata")
 _values = values_of(*COLUMNS)
 _item_values = values_of(*ITEM_COLUMNS)
 
@@ -111,6 +128,52 @@ def _with_items(
     for item in fetch(conn, Item, LOAD_ITEMS, parameters):
         items[item.subscription_id].append(item)
     return [replace(row, items=tuple(items[row.id])) for row in rows]
+
+
+AWAITING = """
+SELECT id
+  FROM subscriptions
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND latest_invoice_id = ANY(%(invoice_ids)s)
+   AND status = ANY(%(statuses)s)
+"""
+
+
+def awaiting(
+    conn: Connection,
+    account_id: int,
+    ids: Sequence[str],
+    invoice_ids: Sequence[str],
+    *,
+    statuses: Iterable[SubscriptionStatus],
+) -> dict[str, Subscription]:
+    """Those of the subscriptions in these statuses whose latest invoice is one of these, by id."""
+    parameters = {
+        "account_id": account_id,
+        "ids": list(ids),
+        "invoice_ids": list(invoice_ids),
+        "statuses": list(statuses),
+    }
+    found = [row[0] for row in conn.execute(AWAITING, parameters)]
+    return load(conn, account_id, found) if found else {}
+
+
+DEFAULT_PAYMENT_METHODS = """
+SELECT id, default_payment_method_id
+  FROM subscriptions
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND default_payment_method_id IS NOT NULL
+"""
+
+
+def default_payment_methods(
+    conn: Connection, account_id: int, ids: Sequence[str]
+) -> dict[str, str]:
+    """The payment method of each of the subscriptions that has one of its own."""
+    parameters = {"account_id": account_id, "ids": list(ids)}
+    return dict(conn.execute(DEFAULT_PAYMENT_METHODS, parameters).fetchall())
 
 
 OF_CUSTOMERS = """
@@ -193,14 +256,12 @@ UPDATE subscriptions s
        cancellation_feedback = r.cancellation_feedback,
        default_payment_method_id = r.default_payment_method_id,
        latest_invoice_id = r.latest_invoice_id, description = r.description,
-       metadata = r.metadata, collection_method = r.collection_method,
-       days_until_due = r.days_until_due
+       metadata = r.metadata
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, closes_at timestamptz, expires_at timestamptz,
        cancel_at_period_end boolean, canceled_at timestamptz, ended_at timestamptz,
        cancellation_reason text, cancellation_comment text, cancellation_feedback text,
-       default_payment_method_id text, latest_invoice_id text, description text, metadata jsonb,
-       collection_method text, days_until_due integer)
+       default_payment_method_id text, latest_invoice_id text, description text, metadata jsonb)
  WHERE s.account_id = %(account_id)s
    AND s.id = r.id
 """
@@ -208,10 +269,9 @@ UPDATE subscriptions s
 
 def update_many(conn: Connection, account_id: int, subscriptions: Sequence[Subscription]) -> None:
     """Write what can change of subscriptions but their items. The caller holds the customers."""
-    if not subscriptions:
-        return
-    bare = [replace(each, items=()) for each in subscriptions]
-    conn.execute(UPDATE, {"account_id": account_id, "rows": as_json_rows(bare)})
+    if subscriptions:
+        rows = as_json_rows(subscriptions, CHANGING)
+        conn.execute(UPDATE, {"account_id": account_id, "rows": rows})
 
 
 UPDATE_ITEMS = """
@@ -229,7 +289,8 @@ UPDATE subscription_items i
 def update_items(conn: Connection, account_id: int, items: Sequence[Item]) -> None:
     """Write what can change of items. The caller holds the customers."""
     if items:
-        conn.execute(UPDATE_ITEMS, {"account_id": account_id, "rows": as_json_rows(items)})
+        rows = as_json_rows(items, CHANGING_OF_ITEMS)
+        conn.execute(UPDATE_ITEMS, {"account_id": account_id, "rows": rows})
 
 
 CLAIM_CLOSING = """
@@ -290,7 +351,7 @@ def claim_expiring(
 PARK = """
 UPDATE subscriptions
    SET parked = r.reason
-  FROM json_to_recordset(%(rows)s) AS r(id text, reason text)
+  FROM unnest(%(ids)s::text[], %(reasons)s::text[]) AS r (id, reason)
  WHERE account_id = %(account_id)s
    AND subscriptions.id = r.id
 """
@@ -299,5 +360,5 @@ UPDATE subscriptions
 def park(conn: Connection, account_id: int, reasons: dict[str, str]) -> None:
     """Set aside subscriptions that cannot be billed, each with the reason, for a person to see."""
     if reasons:
-        rows = [{"id": key, "reason": reason} for key, reason in reasons.items()]
-        conn.execute(PARK, {"account_id": account_id, "rows": as_json_rows(rows)})
+        parameters = {"ids": list(reasons), "reasons": list(reasons.values())}
+        conn.execute(PARK, {"account_id": account_id, **parameters})

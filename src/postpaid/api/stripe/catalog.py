@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -38,6 +37,7 @@ from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.money import plain
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
+from postpaid.core.values import replace
 from postpaid.storage import catalog
 from postpaid.storage.database import Connection
 

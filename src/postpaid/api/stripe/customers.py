@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
@@ -31,6 +30,7 @@ from postpaid.billing import manage_customers
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound
 from postpaid.core.subscriptions import Subscription
+from postpaid.core.values import replace
 from postpaid.storage import customers
 from postpaid.storage import subscriptions as stored_subscriptions
 from postpaid.storage.customers import Customer, TaxExempt

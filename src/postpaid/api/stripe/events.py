@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -27,6 +27,7 @@ from postpaid.core.catalog import Price, Product
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.subscriptions import Subscription
+from postpaid.core.values import replace
 from postpaid.storage import events
 from postpaid.storage import invoices as stored_invoices
 from postpaid.storage.customers import Customer

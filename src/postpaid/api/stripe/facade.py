@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -34,6 +34,7 @@ from postpaid.api.stripe.routes import Call, Route, Router, Routes
 from postpaid.billing import manage_keys
 from postpaid.billing.perform import Act, Answer
 from postpaid.core.errors import BillingError, InvalidRequest
+from postpaid.core.values import replace
 from postpaid.storage.accounts import ApiKey
 from postpaid.storage.database import Database
 

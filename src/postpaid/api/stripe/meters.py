@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from postpaid.api.stripe.lists import listing, seconds
@@ -11,6 +10,7 @@ from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_meters
 from postpaid.core.errors import NotFound
 from postpaid.core.metering import Aggregation
+from postpaid.core.values import replace
 from postpaid.storage import meters
 from postpaid.storage.database import Connection
 from postpaid.storage.meters import Meter, MeterStatus

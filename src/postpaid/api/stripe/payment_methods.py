@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
@@ -29,6 +28,7 @@ from postpaid.billing import manage_payment_methods
 from postpaid.billing.manage_payment_methods import NewCard
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.values import replace
 from postpaid.storage import customers, payment_methods
 from postpaid.storage.database import Connection
 from postpaid.storage.payment_methods import PaymentMethod
@@ -248,24 +248,25 @@ def _check_customer(conn: Connection, act: Act, customer_id: str) -> None:
 
 
 def card_from_stripe(card: Card) -> NewCard | str:
-    """The card that is typed, or its token. Raises ``InvalidRequest`` for neither or both."""
-    typed = {name: getattr(card, name) for name in ("number", "exp_month", "exp_year")}
+    """The card as typed, or its token. Raises ``InvalidRequest`` for neither or both."""
     if card.token is not None:
-        for name in card.given().keys() - {"token"}:
-            raise InvalidRequest(
-                f"You may only specify one of these parameters: token, {name}.",
-                param=("card", name),
-                code="parameters_exclusive",
-            )
+        for name in card.given():
+            if name != "token":
+                raise InvalidRequest(
+                    f"You may only specify one of these parameters: token, {name}.",
+                    param=("card", name),
+                    code="parameters_exclusive",
+                )
         return card.token
-    for name, value in typed.items():
-        if value is None:
-            raise InvalidRequest(
-                f"Missing required param: card[{name}].",
-                param=("card", name),
-                code="parameter_missing",
-            )
-    return NewCard(**typed)
+    if card.number is None or card.exp_month is None or card.exp_year is None:
+        typed = {"number": card.number, "exp_month": card.exp_month, "exp_year": card.exp_year}
+        name = next(name for name, value in typed.items() if value is None)
+        raise InvalidRequest(
+            f"Missing required param: card[{name}].",
+            param=("card", name),
+            code="parameter_missing",
+        )
+    return NewCard(card.number, card.exp_month, card.exp_year)
 
 
 def billing_details_from_stripe(

@@ -43,7 +43,7 @@ class TierParams(AmountParams):
 
     flat_amount: PriceAmount | None = None
     flat_amount_decimal: PriceDecimal | None = None
-    up_to: Literal["inf"] | Count
+    up_to: Count | Literal["inf"]
 
 
 class TransformQuantity(Params):

@@ -408,6 +408,7 @@ CREATE TABLE payment_attempts (
     account_id        integer     NOT NULL,
     id                object_id   NOT NULL,  -- also the idempotency key the gateway is given
     invoice_id        object_id   NOT NULL,
+    customer_id       object_id   NOT NULL,
     payment_method_id object_id   NOT NULL,
     gateway           text        NOT NULL,
     gateway_token     text        NOT NULL,
@@ -459,12 +460,18 @@ CREATE INDEX events_by_object ON events (account_id, object_id, id);
 
 -- ─── Rules that must hold against every writer, us with psql included ───────────────────────
 
-CREATE FUNCTION refuse_change_of_finalized_lines() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Invoice by invoice, by its key: as a join, planned while the tables were empty, this would compare
+-- every line with every invoice for as long as the connection lives.
+CREATE FUNCTION refuse_change_of_finalized_lines() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM changed_lines l
-          JOIN invoices i ON i.account_id = l.account_id AND i.id = l.invoice_id
-         WHERE i.status <> 'draft'
+        SELECT
+          FROM (SELECT DISTINCT account_id, invoice_id FROM changed_lines) AS l
+         WHERE (SELECT i.status
+                  FROM invoices i
+                 WHERE i.account_id = l.account_id
+                   AND i.id = l.invoice_id) <> 'draft'
     ) THEN
         RAISE EXCEPTION 'The lines of a finalized invoice never change.'
             USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_lines_frozen';

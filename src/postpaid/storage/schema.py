@@ -1,0 +1,140 @@
+"""What the migrations add up to, as text: ``python -m postpaid.storage.schema`` writes schema.sql.
+
+The text comes from the catalogs, so that every version of PostgreSQL gives the same, and running it
+makes the schema again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+from textwrap import TextWrapper
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from postpaid.storage import embedded
+from postpaid.storage.database import Connection, migrate
+
+SCHEMA = Path(__file__).with_name("schema.sql")
+HEADER = "-- What the migrations add up to: written by `make schema`, and read by people."
+
+_wrapper = TextWrapper(96, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+DOMAINS = """
+SELECT concat_ws(' ', 'CREATE DOMAIN', quote_ident(t.typname), 'AS',
+                 format_type(t.typbasetype, t.typtypmod), 'COLLATE ' || quote_ident(c.collname))
+  FROM pg_type t
+  LEFT JOIN pg_collation c ON c.oid = t.typcollation AND c.collname <> 'default'
+ WHERE t.typnamespace = 'public'::regnamespace
+   AND t.typtype = 'd'
+ ORDER BY t.oid
+"""
+
+# In the order in which they were made: what a table refers to comes before it.
+TABLES = """
+SELECT oid, quote_ident(relname), ' WITH (' || array_to_string(reloptions, ', ') || ')'
+  FROM pg_class
+ WHERE relnamespace = 'public'::regnamespace
+   AND relkind = 'r'
+   AND relname <> 'schema_migrations'
+ ORDER BY oid
+"""
+
+COLUMNS = """
+SELECT quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+       concat_ws(' ', 'COLLATE ' || quote_ident(c.collname),
+                 CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+                 CASE WHEN a.attidentity = 'a' THEN 'GENERATED ALWAYS AS IDENTITY' END,
+                 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid))
+  FROM pg_attribute a
+  JOIN pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_collation c ON c.oid = a.attcollation AND a.attcollation <> t.typcollation
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE a.attrelid = %(table)s
+   AND a.attnum > 0
+   AND NOT a.attisdropped
+ ORDER BY a.attnum
+"""
+
+# NOT NULL, which is a constraint since PostgreSQL 18, is written at its column.
+CONSTRAINTS = """
+SELECT 'CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid, true)
+  FROM pg_constraint
+ WHERE conrelid = %(table)s
+   AND contype IN ('p', 'u', 'f', 'c')
+ ORDER BY strpos('pufc', contype::text), conname
+"""
+
+INDEXES = """
+SELECT pg_get_indexdef(indexrelid, 0, true)
+  FROM pg_index
+ WHERE indrelid = %(table)s
+   AND indexrelid NOT IN (SELECT conindid FROM pg_constraint WHERE conrelid = %(table)s)
+ ORDER BY indexrelid
+"""
+
+FUNCTIONS = """
+SELECT replace(rtrim(pg_get_functiondef(oid), E'\\n'), 'FUNCTION public.', 'FUNCTION ') || ';'
+  FROM pg_proc
+ WHERE pronamespace = 'public'::regnamespace
+ ORDER BY oid
+"""
+
+TRIGGERS = """
+SELECT pg_get_triggerdef(t.oid, true)
+  FROM pg_trigger t
+  JOIN pg_class c ON c.oid = t.tgrelid
+ WHERE c.relnamespace = 'public'::regnamespace
+   AND NOT t.tgisinternal
+ ORDER BY t.oid
+"""
+
+
+def render(conn: Connection) -> str:
+    """The schema of a database, in its first schema, as the statements that make it."""
+    parts = [HEADER]
+    parts += [f"{_readable(text)};" for (text,) in conn.execute(DOMAINS)]
+    parts += [_table(conn, *row) for row in conn.execute(TABLES).fetchall()]
+    parts += [text for (text,) in conn.execute(FUNCTIONS)]
+    parts += [f"{_readable(text)};" for (text,) in conn.execute(TRIGGERS)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(conn: Connection, table: int, name: str, options: str | None) -> str:
+    columns = [[_readable(text) for text in row] for row in conn.execute(COLUMNS, {"table": table})]
+    wide, wider, _ = (max(map(len, texts)) for texts in zip(*columns, strict=True))
+    inside = [f"{one:{wide}} {kind:{wider}} {rest}".rstrip() for one, kind, rest in columns]
+    inside += [_readable(text) for (text,) in conn.execute(CONSTRAINTS, {"table": table})]
+    body = ",\n".join(inside).replace("\n", "\n    ")
+    indexes = [f"{_readable(text)};" for (text,) in conn.execute(INDEXES, {"table": table})]
+    return "\n".join([f"CREATE TABLE {name} (\n    {body}\n){options or ''};", *indexes])
+
+
+def _readable(text: str) -> str:
+    text = re.sub(r"('[^']*')::text\b(?!\[)", r"\1", text)
+    text = re.sub(r"timestamp(\(\d\))? with time zone", r"timestamptz\1", text)
+    return "\n".join(_wrapper.wrap(text.replace(" USING btree", "")))
+
+
+def main(server_url: str) -> None:
+    """Write the schema of a scratch database of this server, migrated for it."""
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE postpaid_schema TEMPLATE template0 ENCODING 'UTF8'")
+        try:
+            url = make_conninfo(server_url, dbname="postpaid_schema")
+            migrate(url)
+            with psycopg.connect(url) as conn:
+                SCHEMA.write_text(render(conn))
+        finally:
+            admin.execute("DROP DATABASE postpaid_schema WITH (FORCE)")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        main(sys.argv[1])
+    else:
+        with tempfile.TemporaryDirectory() as folder, embedded.start(Path(folder)) as server:
+            main(server.url)
