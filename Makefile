@@ -25,6 +25,9 @@ check: $(INSTALLED) ## Check format, style, types, layers, docs and schema
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/test_architecture.py tests/test_docs.py tests/storage/test_schema.py
 
+schema: $(INSTALLED) ## Write what the migrations add up to into schema.sql
+	$(BIN)/python -m postpaid.storage.schema
+
 bench: $(INSTALLED) ## Measure, beside this machine's own limits
 	$(BIN)/python -m benchmarks
 
@@ -45,4 +48,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help install demo serve test check bench lock
+.PHONY: help install demo serve test check schema bench lock

@@ -47,11 +47,31 @@ def server(shared: Path) -> Iterator[str]:
 @contextmanager
 def clone(server_url: str) -> Iterator[str]:
     """The URL of a migrated, empty database of one's own, dropped at the end."""
-    name = f"{RUN}_{WORKER}_{next(_serial)}"
+    name = _new_name()
     with _template_locked(server_url) as conn:
         if TEMPLATE not in _databases(conn):
             _make_template(conn, server_url)
         _run(conn, "CREATE DATABASE {} TEMPLATE {}", name, TEMPLATE)
+    with _dropped(server_url, name) as url:
+        yield url
+
+
+@contextmanager
+def empty(server_url: str) -> Iterator[str]:
+    """The URL of a database of one's own that knows no migration, dropped at the end."""
+    name = _new_name()
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        _run(conn, "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
+    with _dropped(server_url, name) as url:
+        yield url
+
+
+def _new_name() -> str:
+    return f"{RUN}_{WORKER}_{next(_serial)}"
+
+
+@contextmanager
+def _dropped(server_url: str, name: str) -> Iterator[str]:
     try:
         yield make_conninfo(server_url, dbname=name)
     finally:

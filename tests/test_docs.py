@@ -43,7 +43,7 @@ def test_every_path_named_in_a_document_exists(document: str) -> None:
         for path in CODE.findall(text)
         if FILE.search(path) or ("/" in path and path.split("/")[0] in FOLDERS)
     }
-    assert [path for path in sorted(paths) if not exists(path, ROOT / document)] == []
+    assert not [path for path in sorted(paths) if not exists(path, ROOT / document)]
 
 
 @each_document

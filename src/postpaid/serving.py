@@ -26,6 +26,7 @@ from postpaid.storage import accounts, embedded
 from postpaid.storage.database import Database, migrate
 
 GRACE_S = 10  # for requests under way, and for the worker's batch, once we are told to end
+IDLE_S = 75  # a client's idle connection is kept longer than a proxy before us would reuse it
 
 Wait = Callable[[], Never]
 
@@ -103,10 +104,10 @@ def bring_up_to_date(url: str) -> list[str]:
 
 
 def first_key(database: Database, settings: Settings) -> str | None:
-    """The secret of the first account's test key, if this is what opens the first account."""
+    """Open the first account in test mode, unless there is one: the secret of its first key."""
     now = clock.now()
     with database.transaction() as conn:
-        if accounts.list_all(conn):
+        if accounts.find_first(conn, livemode=False) is not None:
             return None
         name = manage_keys.FIRST_ACCOUNT
         account = manage_keys.open_account(conn, name, livemode=False, now=now)
@@ -145,9 +146,12 @@ def engine(database: Database, settings: Settings, listener: socket.socket) -> I
 
     from postpaid.api.server import create_app
 
-    app = create_app(database, settings)
     configuration = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S
+        create_app(database, settings),
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(configuration)
     thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)

@@ -1,9 +1,14 @@
-"""The worker: the passes over due work, again and again, until told to stop."""
+"""The worker: what is due, done again and again until told to stop.
+
+Two loops, so that a clock on its way through ten years keeps nobody waiting: one does what is due
+by the wall clock, the other takes test clocks to where they were sent.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from postpaid import clock, ids
 from postpaid.billing.advance_clock import advance_clock
@@ -14,44 +19,60 @@ from postpaid.storage.database import Database
 
 log = logging.getLogger(__name__)
 
-PAUSE_S = 0.5  # between rounds that found nothing
+PAUSE_S = 0.5  # the longest a loop that found nothing looks away
 
 
 def run(database: Database, stop: threading.Event) -> None:
-    """Do due work until ``stop`` is set. Any number of workers may share a database.
+    """Do due work until ``stop`` is set. Any number of workers may share a database."""
+    clocks = threading.Thread(target=_loop, args=(database, stop, _advance_clocks), name="clocks")
+    clocks.start()
+    _loop(database, stop, _pass_time)
+    clocks.join()
 
-    A round that fails is logged and tried again: what it did not commit is still due.
-    """
+
+def _loop(database: Database, stop: threading.Event, work: Callable[[Database], int]) -> None:
+    """A round that fails is logged and tried again: what it did not commit is still due."""
     while not stop.is_set():
         try:
-            done = run_round(database)
+            if not work(database):
+                database.wait_for_work(PAUSE_S)
         except Exception:
-            log.exception("A worker round failed; what is due stays due.")
-            done = 0
-        if not done:
+            log.exception("A worker's round failed; what is due stays due.")
             stop.wait(PAUSE_S)
 
 
-def run_round(database: Database) -> int:
-    """One batch of every pass, for every account and every advancing clock; returns how much."""
-    wall = clock.now()
+def _pass_time(database: Database) -> int:
+    """One batch of every pass for every account, by the wall clock; returns how much it was."""
     done = 0
+    for act in _acts(database):
+        done += run_passes(database, act, wall=act.now)
+        done += settle_abandoned(database, act, wall=act.now)
+    return done
+
+
+def _advance_clocks(database: Database) -> int:
+    """Every clock that is on its way, to where it is going; returns how many."""
+    done = 0
+    for act in _acts(database):
+        with database.connection() as conn:
+            advancing = test_clocks.advancing(conn, act.account_id)
+        for clock_id in advancing:
+            done += advance_clock(database, act, clock_id)
+    return done
+
+
+def _acts(database: Database) -> list[Act]:
+    """The worker's act in every account, now."""
+    now = clock.now()
     with database.connection() as conn:
         everyone = accounts.list_all(conn)
-    for account in everyone:
-        act = Act(
+    return [
+        Act(
             account_id=account.account_id,
             livemode=account.livemode,
             actor="worker",
-            now=wall,
+            now=now,
             new_id=ids.new_id,
-            request_id=ids.new_id("req"),
         )
-        done += run_passes(database, act, wall=wall)
-        done += settle_abandoned(database, act, wall=wall)
-        with database.connection() as conn:
-            advancing = test_clocks.advancing(conn, account.account_id)
-        for clock_id in advancing:
-            advance_clock(database, act, clock_id)
-            done += 1
-    return done
+        for account in everyone
+    ]

@@ -25,7 +25,14 @@ from postpaid.core.metering import Aggregation
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
 from postpaid.core.subscriptions import SubscriptionStatus
-from postpaid.storage import customers, events, invoices, subscriptions, test_clocks
+from postpaid.storage import (
+    customers,
+    events,
+    invoices,
+    payment_methods,
+    subscriptions,
+    test_clocks,
+)
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page
@@ -179,6 +186,22 @@ def test_a_deleted_customer_owes_nothing_more(conn: Connection, act: Act) -> Non
     assert subscription.closes_at is None
     with pytest.raises(NotFound):
         manage_customers.delete_customer(conn, act, customer.id)
+
+
+def test_a_deleted_customer_has_nothing_to_pay_with(conn: Connection, act: Act) -> None:
+    fields = {"default_payment_method_id": "pm_card_visa"}
+    customer = manage_customers.create_customer(conn, act, fields)
+    other = manage_customers.create_customer(conn, act, fields)
+    manage_customers.delete_customer(conn, act, customer.id)
+    owners = {
+        method.id: method.customer_id
+        for method in payment_methods.list_page(conn, act.account_id, Page()).rows
+    }
+    assert owners == {
+        customer.default_payment_method_id: None,
+        other.default_payment_method_id: other.id,
+    }
+    assert said(conn, act)[-2:] == ["payment_method.detached", "customer.deleted"]
 
 
 def test_a_prefix_is_made_from_the_id(conn: Connection, act: Act) -> None:

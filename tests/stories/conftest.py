@@ -1,125 +1,92 @@
-"""The whole engine, as a story sees it: the API, the official client, a clock, and the worker."""
+"""The whole engine behind a story: the API over a real database, and a worker."""
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
-import database as databases
 import pytest
 import stripe
-from serving import serve
+from judging import JudgingClient
+from town import HOUR, Town
 
+import database as databases
 from postpaid import clock, worker
 from postpaid.api.server import create_app
 from postpaid.billing import manage_keys
 from postpaid.billing.audit import audit
 from postpaid.config import Settings
 from postpaid.storage.database import Database
-
-MONTH_BEGINS = 1767264700  # 2026-01-01 10:51:40 UTC, a second like any other
-HOUR = 3600
-DAY = 24 * HOUR
+from serving import serve
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine(server_url: str) -> Iterator[tuple[str, Database]]:
-    """The API's base URL and its database, with a worker that does what is due."""
-    with databases.clone(server_url) as url:
+    """The API's base URL and its database, with a worker that does what is due, and never fails."""
+    with databases.clone(server_url) as url, _failures_logged() as failures:
         database = Database(url, pool_size=16)
         stop = threading.Event()
         thread = threading.Thread(target=worker.run, args=(database, stop))
         thread.start()
-        with serve(create_app(database, Settings())) as base:
-            yield base, database
-        stop.set()
-        thread.join()
-        database.close()
+        try:
+            with serve(create_app(database, Settings())) as base:
+                yield base, database
+        finally:
+            stop.set()
+            thread.join()
+            database.close()
+    assert failures == []
 
 
-@dataclass(frozen=True)
-class Town:
-    """A merchant's account of its own, with the official client for it."""
-
-    client: stripe.StripeClient
-    base: str
-    secret: str
-    database: Database
-
-    def clock(self, frozen_time: int = MONTH_BEGINS) -> str:
-        return self.client.v1.test_helpers.test_clocks.create({"frozen_time": frozen_time}).id
-
-    def advance(self, clock_id: str, to: int) -> None:
-        """Let the clock's time pass, and wait until everything due has been done."""
-        clocks = self.client.v1.test_helpers.test_clocks
-        assert clocks.advance(clock_id, {"frozen_time": to}).status == "advancing"
-        for _ in range(2000):
-            if (now := clocks.retrieve(clock_id)).status == "ready":
-                return
-            assert now.status == "advancing", now.status
-            time.sleep(0.01)
-        raise AssertionError("The clock never arrived.")
-
-    def customer(self, clock_id: str | None, card: str = "pm_card_visa", **more: Any) -> str:
-        """A customer who pays with a test card."""
-        given = {"name": "Ada", **more} | ({"test_clock": clock_id} if clock_id else {})
-        customer = self.client.v1.customers.create(given)  # type: ignore[arg-type]
-        method = self.client.v1.payment_methods.attach(card, {"customer": customer.id})
-        self.client.v1.customers.update(
-            customer.id, {"invoice_settings": {"default_payment_method": method.id}}
-        )
-        return customer.id
-
-    def meter(self, event_name: str = "api_call", formula: str = "sum") -> str:
-        meter = self.client.v1.billing.meters.create(
-            {
-                "display_name": event_name,
-                "event_name": event_name,
-                "default_aggregation": {"formula": formula},  # type: ignore[typeddict-item]
-            }
-        )
-        return meter.id
-
-    def price(self, **given: Any) -> str:
-        """A monthly price in dollars unless told otherwise."""
-        given.setdefault("product_data", {"name": "Calls"})
-        recurring = {"interval": "month", **given.pop("recurring", {})}
-        price = self.client.v1.prices.create(
-            {"currency": "usd", "recurring": recurring, **given}  # type: ignore[typeddict-item]
-        )
-        return price.id
-
-    def use(self, customer_id: str, value: str, *, event_name: str = "api_call", **more: Any) -> None:
-        self.client.v1.billing.meter_events.create(
-            {
-                "event_name": event_name,
-                "payload": {"stripe_customer_id": customer_id, "value": value},
-                **more,  # type: ignore[typeddict-item]
-            }
-        )
-
-    def invoices(self, subscription_id: str) -> list[stripe.Invoice]:
-        """Oldest first."""
-        found = self.client.v1.invoices.list({"subscription": subscription_id, "limit": 100})
-        return list(reversed(found.data))
+@contextmanager
+def _failures_logged() -> Iterator[list[str]]:
+    """What the product logs as an error in the meantime: nothing, if all is well."""
+    failures: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: failures.append(handler.format(record))  # type: ignore[method-assign]
+    log = logging.getLogger("postpaid")
+    log.addHandler(handler)
+    try:
+        yield failures
+    finally:
+        log.removeHandler(handler)
 
 
 @pytest.fixture
 def town(engine: tuple[str, Database]) -> Iterator[Town]:
-    """A merchant; afterwards the audit must be silent."""
+    """A merchant; afterwards another hour must change nothing, and the audit must be silent."""
     base, database = engine
     with database.transaction() as conn:
-        account = manage_keys.open_account(
-            conn, uuid.uuid4().hex, livemode=False, now=clock.now()
-        )
+        account = manage_keys.open_account(conn, uuid.uuid4().hex, livemode=False, now=clock.now())
         key = manage_keys.create_key(conn, account, now=clock.now())
+    judge = JudgingClient()
     client = stripe.StripeClient(
         key.secret,
+        http_client=judge,
         base_addresses={"api": base, "files": base, "meter_events": base, "connect": base},
     )
-    yield Town(client, base, key.secret, database)
+    town = Town(client, base, key.secret, database, judge)
+    yield town
+    _let_an_hour_pass(town)
     assert audit(database) == []
+
+
+def _let_an_hour_pass(town: Town) -> None:
+    """Time alone changes nothing of what is billed once everything due has been done."""
+    before = _books(town)
+    for each in town.client.v1.test_helpers.test_clocks.list().data:
+        town.advance(each.id, each.frozen_time + HOUR)
+    assert _books(town) == before
+
+
+def _books(town: Town) -> list[dict[str, Any]]:
+    """Every invoice and every subscription, as they are."""
+    invoices = town.client.v1.invoices.list({"limit": 100})
+    subscriptions = town.client.v1.subscriptions.list({"limit": 100, "status": "all"})
+    return [
+        each.to_dict() for found in (invoices, subscriptions) for each in found.auto_paging_iter()
+    ]

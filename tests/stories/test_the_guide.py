@@ -2,7 +2,7 @@
 
 import pytest
 import stripe
-from conftest import DAY, HOUR, MONTH_BEGINS, Town
+from town import DAY, HOUR, MONTH_BEGINS, Town
 
 FEBRUARY = MONTH_BEGINS + 31 * DAY
 
@@ -26,9 +26,7 @@ def prices(town: Town) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("tokens", "total"), [(3000, 18000), (0, 10000), (1000, 10000), (1001, 10004), (1500, 12000)]
 )
-def test_a_month_is_billed_with_the_overage_in_arrears(
-    town: Town, tokens: int, total: int
-) -> None:
+def test_a_month_is_billed_with_the_overage_in_arrears(town: Town, tokens: int, total: int) -> None:
     client = town.client
     licence, usage = prices(town)
     clock = town.clock()
@@ -97,9 +95,7 @@ def test_the_preview_shows_every_tier_that_was_reached(town: Town) -> None:
     assert str(upcoming.id).startswith("upcoming_in_")
 
 
-def test_the_module_level_client_does_the_same(
-    town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_module_level_client_does_the_same(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stripe, "api_key", town.secret)
     monkeypatch.setattr(stripe, "api_base", town.base)
     meter = stripe.billing.Meter.create(
@@ -115,9 +111,7 @@ def test_the_module_level_client_does_the_same(
     clock = stripe.test_helpers.TestClock.create(frozen_time=MONTH_BEGINS)
     customer = stripe.Customer.create(name="John Doe", test_clock=clock.id)
     method = stripe.PaymentMethod.attach("pm_card_visa", customer=customer.id)
-    stripe.Customer.modify(
-        customer.id, invoice_settings={"default_payment_method": method.id}
-    )
+    stripe.Customer.modify(customer.id, invoice_settings={"default_payment_method": method.id})
     subscription = stripe.Subscription.create(customer=customer.id, items=[{"price": usage.id}])
     assert (subscription.status, subscription.latest_invoice) == ("active", None)
 

@@ -18,22 +18,23 @@ from postpaid.storage.database import Database
 STUCK_AFTER = 200  # steps at one moment that get nothing done, before the clock is given up
 
 
-def advance_clock(database: Database, act: Act, clock_id: str) -> None:
+def advance_clock(database: Database, act: Act, clock_id: str) -> bool:
     """Bring an advancing clock to its target; one that is not advancing is left alone.
 
     ``act`` is by the wall clock. Only one process advances a clock at a time; a second returns at
-    once.
+    once, with False.
     """
     with database.exclusively(f"clock/{act.account_id}/{clock_id}") as ours:
         if not ours:
-            return
+            return False
         idle = 0
         while moment := _step(database, act, clock_id):
             done = run_passes(database, act.at(moment, clock_id), wall=act.now)
             idle = 0 if done else idle + 1
             if idle > STUCK_AFTER:
                 _give_up(database, act, clock_id, moment)
-                return
+                break
+        return True
 
 
 def _step(database: Database, act: Act, clock_id: str) -> datetime | None:

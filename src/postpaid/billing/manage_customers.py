@@ -8,7 +8,7 @@ from typing import Any
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.cancel import cancel_all
 from postpaid.billing.collect import check_payment_method
-from postpaid.billing.manage_payment_methods import attach, take
+from postpaid.billing.manage_payment_methods import attach, detach_all, take
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.values import replace
@@ -59,7 +59,8 @@ def create_customer(
             "default_payment_method_id": default_id and methods[default_id].id,
         }
     )
-    _check_prefix(conn, act, customer)
+    if "invoice_prefix" in fields:
+        _check_prefix(conn, act, customer)
 
     # Write.
     customers.insert(conn, act.account_id, customer)
@@ -108,9 +109,14 @@ def delete_customer(conn: Connection, act: Act, customer_id: str) -> Customer:
 
 
 def delete_customers(conn: Connection, act: Act, locked: Sequence[Customer]) -> list[Customer]:
-    """Delete customers, whom the caller has locked and who share the act's clock."""
+    """Delete customers, whom the caller has locked and who share the act's clock.
+
+    Their subscriptions end, and their payment methods become nobody's: no one who is deleted is
+    ever charged.
+    """
     ids = [customer.id for customer in locked]
     cancel_all(conn, act, ids)
+    detach_all(conn, act, ids)
     customers.mark_deleted(conn, act.account_id, ids, now=act.now)
     deleted = [replace(customer, deleted_at=act.now) for customer in locked]
     announce(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,23 @@ def detach_payment_method(conn: Connection, act: Act, method_id: str) -> Payment
         )
     announce(conn, act, said)
     return after
+
+
+def detach_all(conn: Connection, act: Act, customer_ids: Sequence[str]) -> None:
+    """Take away all payment methods of these customers, who are locked: they are being deleted."""
+    before = payment_methods.lock_of_customers(conn, act.account_id, customer_ids)
+    after = [replace(each, customer_id=None) for each in before]
+    payment_methods.detach_many(conn, act.account_id, [each.id for each in before])
+    announce(
+        conn,
+        act,
+        [
+            Announcement(
+                "payment_method.detached", "payment_method", now.id, now, changes(then, now)
+            )
+            for then, now in zip(before, after, strict=True)
+        ],
+    )
 
 
 def update_payment_method(

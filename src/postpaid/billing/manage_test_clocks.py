@@ -10,7 +10,7 @@ from postpaid.billing.perform import Act
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.values import replace
 from postpaid.storage import customers, test_clocks
-from postpaid.storage.database import Connection
+from postpaid.storage.database import Connection, wake_workers
 from postpaid.storage.test_clocks import TestClock, TestClockStatus
 
 KEPT_FOR = timedelta(days=30)  # Stripe
@@ -61,6 +61,7 @@ def advance_test_clock(
     after = replace(before, status=TestClockStatus.ADVANCING, target_at=target_at)
     test_clocks.update(conn, act.account_id, after)
     _announce(conn, act, "advancing", after, before)
+    wake_workers(conn)
     return after
 
 

@@ -45,7 +45,7 @@ class Act:
     actor: str
     now: datetime
     new_id: Callable[[str], str]
-    request_id: str
+    request_id: str | None = None  # None for what happens by itself
     idempotency_key: str | None = None
     clock_id: str | None = None
 
@@ -81,6 +81,7 @@ def perform(
     they differ and ``IdempotencyInUse`` when the first is still under way after some seconds. Work
     that raises leaves nothing behind, the claim of the key included.
     """
+    assert act.request_id is not None, "what is asked for has a request"
     if act.idempotency_key is None:
         with database.transaction() as conn:
             result = begin(conn)

@@ -99,7 +99,7 @@ def subscribe(conn: Connection, act: Act, asked: NewSubscription) -> Begun:
     if customer is None or customer.deleted_at:
         raise NotFound.of("customer", asked.customer_id, param="customer")
     wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
-    sold = _read_catalog(conn, act, asked)
+    sold = _read_catalog(conn, act, asked, customer)
     if asked.default_payment_method_id:
         collect.check_payment_method(conn, act, customer.id, asked.default_payment_method_id)
 
@@ -231,7 +231,7 @@ def preview_new(conn: Connection, act: Act, asked: NewSubscription) -> Invoice:
     if customer is None or customer.deleted_at:
         raise NotFound.of("customer", asked.customer_id, param="customer")
     act = act.at(customer.now(act.now), customer.clock_id)
-    _, invoice = decide(act, asked, customer, _read_catalog(conn, act, asked))
+    _, invoice = decide(act, asked, customer, _read_catalog(conn, act, asked, customer))
     if invoice is None:
         raise InvalidRequest(
             f"No upcoming invoices for customer: {customer.id}", code="invoice_upcoming_none"
@@ -333,7 +333,9 @@ def _item(act: Act, subscription_id: str, item: NewItem, sold: Catalog, now: dat
     )
 
 
-def _read_catalog(conn: Connection, act: Act, asked: NewSubscription) -> Catalog:
+def _read_catalog(
+    conn: Connection, act: Act, asked: NewSubscription, customer: Customer
+) -> Catalog:
     """What is sold, once it is known that it can be sold together."""
     if not asked.items:
         raise InvalidRequest(
@@ -379,6 +381,12 @@ def _read_catalog(conn: Connection, act: Act, asked: NewSubscription) -> Catalog
             raise InvalidRequest(
                 f"The price specified only supports `{price.currency}`. This doesn't match the "
                 f"expected currency: `{asked.currency or first.currency}`.",
+                param=at,
+            )
+        if customer.currency not in (None, price.currency):
+            raise InvalidRequest(
+                "You cannot combine currencies on a single customer. This customer is billed in "
+                f"{customer.currency}.",
                 param=at,
             )
     return sold

@@ -200,7 +200,7 @@ SELECT id, clock_id, name, email, phone, description, business_name, individual_
   FROM customers
  WHERE account_id = %(account_id)s
    AND deleted_at IS NULL
-   AND clock_id IS NOT DISTINCT FROM %(clock_id)s
+   AND (clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND clock_id IS NULL))
    AND (%(email)s::text IS NULL OR email = %(email)s)
    AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)

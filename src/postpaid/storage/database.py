@@ -8,6 +8,7 @@ from dataclasses import fields
 from enum import Enum
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from operator import attrgetter
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
@@ -83,6 +84,16 @@ class Database:
                 if ours:
                     conn.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
 
+    def wait_for_work(self, timeout_s: float) -> None:
+        """Wait until someone calls ``wake_workers``, or for ``timeout_s``."""
+        with self._pool.connection() as conn:
+            conn.execute("LISTEN due_work")
+            try:
+                for _ in conn.notifies(timeout=timeout_s, stop_after=1):
+                    pass
+            finally:
+                conn.execute("UNLISTEN due_work")
+
     def ping(self) -> None:
         """Raises when the database does not answer."""
         with self.connection() as conn:
@@ -92,12 +103,19 @@ class Database:
         self._pool.close()
 
 
+def wake_workers(conn: Connection) -> None:
+    """Tell waiting workers, once this transaction commits, that there is something to do now."""
+    conn.execute("NOTIFY due_work")
+
+
 def _configure(conn: Connection) -> None:
     conn.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     conn.execute("SET TIME ZONE 'UTC'")
 
 
 # ─── Migrations ──────────────────────────────────────────────────────────────────────────────
+
+MIGRATIONS = resources.files("postpaid.storage") / "migrations"
 
 APPLIED = """
 SELECT name
@@ -110,7 +128,7 @@ VALUES (%(name)s)
 """
 
 
-def migrate(url: str) -> list[str]:
+def migrate(url: str, folder: Traversable = MIGRATIONS) -> list[str]:
     """Bring the database's schema up to date; return the names of the migrations applied now.
 
     Forward only, each in its own transaction, under an advisory lock, so that any number of
@@ -125,7 +143,7 @@ def migrate(url: str) -> list[str]:
             " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
         )
         applied = {name for (name,) in conn.execute(APPLIED)}
-        for name, statements in migrations():
+        for name, statements in migrations(folder):
             if name in applied:
                 continue
             with conn.transaction():
@@ -136,9 +154,8 @@ def migrate(url: str) -> list[str]:
     return applied_now
 
 
-def migrations() -> list[tuple[str, str]]:
+def migrations(folder: Traversable) -> list[tuple[str, str]]:
     """Every migration's name and SQL, its check appended, in order."""
-    folder = resources.files("postpaid.storage") / "migrations"
     texts = {entry.name: entry.read_text() for entry in folder.iterdir()}
     return [
         (name.removesuffix(".sql"), texts[name] + texts.get(name[:-4] + ".check.sql", ""))

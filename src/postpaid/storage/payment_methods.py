@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -87,6 +87,37 @@ SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, met
 def lock(conn: Connection, account_id: int, method_id: str) -> PaymentMethod | None:
     """The payment method, which stays as it is until the transaction ends."""
     return fetch_one(conn, PaymentMethod, LOCK, {"account_id": account_id, "id": method_id})
+
+
+LOCK_OF_CUSTOMERS = """
+SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+  FROM payment_methods
+ WHERE account_id = %(account_id)s
+   AND customer_id = ANY(%(customer_ids)s)
+ ORDER BY id
+   FOR NO KEY UPDATE
+"""
+
+
+def lock_of_customers(
+    conn: Connection, account_id: int, customer_ids: Sequence[str]
+) -> list[PaymentMethod]:
+    """The customers' payment methods, which stay as they are until the transaction ends."""
+    parameters = {"account_id": account_id, "customer_ids": list(customer_ids)}
+    return fetch(conn, PaymentMethod, LOCK_OF_CUSTOMERS, parameters)
+
+
+DETACH_MANY = """
+UPDATE payment_methods
+   SET customer_id = NULL
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+"""
+
+
+def detach_many(conn: Connection, account_id: int, ids: Sequence[str]) -> None:
+    """The payment methods, which the caller has locked, are nobody's."""
+    conn.execute(DETACH_MANY, {"account_id": account_id, "ids": list(ids)})
 
 
 LIST = """

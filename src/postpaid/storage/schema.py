@@ -1,27 +1,23 @@
 """What the migrations add up to, as text: ``python -m postpaid.storage.schema`` writes schema.sql.
 
-The text comes from the catalogs, so that every version of PostgreSQL gives the same, and running it
-makes the schema again.
+It is read from the catalogs, so that every version of PostgreSQL gives the same.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from pathlib import Path
 from textwrap import TextWrapper
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from postpaid.storage import embedded
 from postpaid.storage.database import Connection, migrate
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 HEADER = "-- What the migrations add up to: written by `make schema`, and read by people."
-
-_wrapper = TextWrapper(96, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+WRAPPER = TextWrapper(96, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 DOMAINS = """
 SELECT concat_ws(' ', 'CREATE DOMAIN', quote_ident(t.typname), 'AS',
@@ -77,64 +73,51 @@ SELECT pg_get_indexdef(indexrelid, 0, true)
 """
 
 FUNCTIONS = """
-SELECT replace(rtrim(pg_get_functiondef(oid), E'\\n'), 'FUNCTION public.', 'FUNCTION ') || ';'
+SELECT replace(pg_get_functiondef(oid), 'FUNCTION public.', 'FUNCTION ')
   FROM pg_proc
  WHERE pronamespace = 'public'::regnamespace
  ORDER BY oid
 """
 
 TRIGGERS = """
-SELECT pg_get_triggerdef(t.oid, true)
-  FROM pg_trigger t
-  JOIN pg_class c ON c.oid = t.tgrelid
- WHERE c.relnamespace = 'public'::regnamespace
-   AND NOT t.tgisinternal
- ORDER BY t.oid
+SELECT pg_get_triggerdef(oid, true)
+  FROM pg_trigger
+ WHERE tgrelid = %(table)s
+   AND NOT tgisinternal
+ ORDER BY oid
 """
 
 
 def render(conn: Connection) -> str:
-    """The schema of a database, in its first schema, as the statements that make it."""
-    parts = [HEADER]
-    parts += [f"{_readable(text)};" for (text,) in conn.execute(DOMAINS)]
-    parts += [_table(conn, *row) for row in conn.execute(TABLES).fetchall()]
-    parts += [text for (text,) in conn.execute(FUNCTIONS)]
-    parts += [f"{_readable(text)};" for (text,) in conn.execute(TRIGGERS)]
-    return "\n\n".join(parts) + "\n"
+    """The schema of a migrated database, as the statements that make it."""
+    domains = [f"{text};" for (text,) in conn.execute(DOMAINS)]
+    functions = [f"{text.strip()};" for (text,) in conn.execute(FUNCTIONS)]
+    tables = [_table(conn, *row) for row in conn.execute(TABLES).fetchall()]
+    return "\n\n".join([HEADER, *domains, *functions, *tables]) + "\n"
 
 
 def _table(conn: Connection, table: int, name: str, options: str | None) -> str:
-    columns = [[_readable(text) for text in row] for row in conn.execute(COLUMNS, {"table": table})]
+    of = {"table": table}
+    columns = [[_readable(text) for text in row] for row in conn.execute(COLUMNS, of)]
     wide, wider, _ = (max(map(len, texts)) for texts in zip(*columns, strict=True))
     inside = [f"{one:{wide}} {kind:{wider}} {rest}".rstrip() for one, kind, rest in columns]
-    inside += [_readable(text) for (text,) in conn.execute(CONSTRAINTS, {"table": table})]
+    inside += [_readable(text) for (text,) in conn.execute(CONSTRAINTS, of)]
     body = ",\n".join(inside).replace("\n", "\n    ")
-    indexes = [f"{_readable(text)};" for (text,) in conn.execute(INDEXES, {"table": table})]
-    return "\n".join([f"CREATE TABLE {name} (\n    {body}\n){options or ''};", *indexes])
+    lines = [f"CREATE TABLE {name} (\n    {body}\n){options or ''};"]
+    lines += [f"{_readable(text)};" for (text,) in conn.execute(INDEXES, of)]
+    lines += [f"{_readable(text)};" for (text,) in conn.execute(TRIGGERS, of)]
+    return "\n".join(lines)
 
 
 def _readable(text: str) -> str:
     text = re.sub(r"('[^']*')::text\b(?!\[)", r"\1", text)
+    text = re.sub(r"= ANY \(ARRAY\[([^]]*)\]\)", r"IN (\1)", text)
     text = re.sub(r"timestamp(\(\d\))? with time zone", r"timestamptz\1", text)
-    return "\n".join(_wrapper.wrap(text.replace(" USING btree", "")))
-
-
-def main(server_url: str) -> None:
-    """Write the schema of a scratch database of this server, migrated for it."""
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute("CREATE DATABASE postpaid_schema TEMPLATE template0 ENCODING 'UTF8'")
-        try:
-            url = make_conninfo(server_url, dbname="postpaid_schema")
-            migrate(url)
-            with psycopg.connect(url) as conn:
-                SCHEMA.write_text(render(conn))
-        finally:
-            admin.execute("DROP DATABASE postpaid_schema WITH (FORCE)")
+    return "\n".join(WRAPPER.wrap(text.replace(" USING btree", "")))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        main(sys.argv[1])
-    else:
-        with tempfile.TemporaryDirectory() as folder, embedded.start(Path(folder)) as server:
-            main(server.url)
+    with tempfile.TemporaryDirectory() as folder, embedded.start(Path(folder)) as server:
+        migrate(server.url)
+        with psycopg.connect(server.url) as conn:
+            SCHEMA.write_text(render(conn))

@@ -2,6 +2,44 @@
 
 CREATE DOMAIN object_id AS text COLLATE "C";
 
+CREATE OR REPLACE FUNCTION refuse_change_of_finalized_lines()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+BEGIN
+    IF EXISTS (
+        SELECT
+          FROM (SELECT DISTINCT account_id, invoice_id FROM changed_lines) AS l
+         WHERE (SELECT i.status
+                  FROM invoices i
+                 WHERE i.account_id = l.account_id
+                   AND i.id = l.invoice_id) <> 'draft'
+    ) THEN
+        RAISE EXCEPTION 'The lines of a finalized invoice never change.'
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_lines_frozen';
+    END IF;
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION refuse_rewriting_of_lines()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'A line is replaced while its invoice is a draft, and never rewritten.'
+        USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_lines_frozen';
+END $function$;
+
+CREATE OR REPLACE FUNCTION refuse_change_of_finalized_invoice()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'A finalized invoice''s number, recipient and totals never change.'
+        USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoices_frozen';
+END $function$;
+
 CREATE TABLE accounts (
     account_id integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
     id         object_id   NOT NULL,
@@ -66,8 +104,7 @@ CREATE TABLE test_clocks (
     CONSTRAINT test_clocks_advancing_iff_target CHECK ((status = 'advancing') = (target_at IS NOT
         NULL)),
     CONSTRAINT test_clocks_move_forward CHECK (target_at >= frozen_at),
-    CONSTRAINT test_clocks_status CHECK (status = ANY (ARRAY['ready', 'advancing',
-        'internal_failure']))
+    CONSTRAINT test_clocks_status CHECK (status IN ('ready', 'advancing', 'internal_failure'))
 );
 CREATE INDEX test_clocks_advancing ON test_clocks (account_id, id) WHERE status = 'advancing';
 
@@ -102,7 +139,7 @@ CREATE TABLE customers (
     CONSTRAINT customers_invoice_prefix_once UNIQUE (account_id, invoice_prefix),
     CONSTRAINT customers_account_id_clock_id_fkey FOREIGN KEY (account_id, clock_id) REFERENCES
         test_clocks(account_id, id),
-    CONSTRAINT customers_tax_exempt CHECK (tax_exempt = ANY (ARRAY['none', 'exempt', 'reverse']))
+    CONSTRAINT customers_tax_exempt CHECK (tax_exempt IN ('none', 'exempt', 'reverse'))
 );
 CREATE INDEX customers_by_email ON customers (account_id, email) WHERE email IS NOT NULL;
 CREATE INDEX customers_by_clock ON customers (account_id, clock_id) WHERE clock_id IS NOT NULL;
@@ -139,9 +176,9 @@ CREATE TABLE meters (
     deactivated_at timestamptz,
     CONSTRAINT meters_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT meters_event_name_once UNIQUE (account_id, event_name),
-    CONSTRAINT meters_aggregation CHECK (aggregation = ANY (ARRAY['sum', 'count', 'last'])),
-    CONSTRAINT meters_inactive_iff_deactivated CHECK ((status = ANY (ARRAY['active', 'inactive']))
-        AND (status = 'inactive') = (deactivated_at IS NOT NULL))
+    CONSTRAINT meters_aggregation CHECK (aggregation IN ('sum', 'count', 'last')),
+    CONSTRAINT meters_inactive_iff_deactivated CHECK ((status IN ('active', 'inactive')) AND (status
+        = 'inactive') = (deactivated_at IS NOT NULL))
 );
 
 CREATE TABLE products (
@@ -164,7 +201,7 @@ CREATE TABLE products (
     created_at           timestamptz NOT NULL,
     updated_at           timestamptz NOT NULL,
     CONSTRAINT products_pkey PRIMARY KEY (account_id, id),
-    CONSTRAINT products_type CHECK (type = ANY (ARRAY['good', 'service']))
+    CONSTRAINT products_type CHECK (type IN ('good', 'service'))
 );
 
 CREATE TABLE prices (
@@ -193,9 +230,8 @@ CREATE TABLE prices (
         meters(account_id, id),
     CONSTRAINT prices_account_id_product_id_fkey FOREIGN KEY (account_id, product_id) REFERENCES
         products(account_id, id),
-    CONSTRAINT prices_metered_iff_meter CHECK ((COALESCE(usage_type, 'licensed') = ANY
-        (ARRAY['licensed', 'metered'])) AND (COALESCE(usage_type, 'licensed') = 'metered') =
-        (meter_id IS NOT NULL)),
+    CONSTRAINT prices_metered_iff_meter CHECK ((COALESCE(usage_type, 'licensed') IN ('licensed',
+        'metered')) AND (COALESCE(usage_type, 'licensed') = 'metered') = (meter_id IS NOT NULL)),
     CONSTRAINT prices_per_unit_or_tiered CHECK ((unit_amount IS NULL) = (tiers IS NOT NULL) AND
         (tiers IS NULL) = (tiers_mode IS NULL)),
     CONSTRAINT prices_recurring_whole CHECK (("interval" IS NULL) = (interval_count IS NULL) AND
@@ -260,15 +296,14 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscriptions_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
-    CONSTRAINT subscriptions_billing_mode CHECK (billing_mode = ANY (ARRAY['flexible', 'classic'])),
+    CONSTRAINT subscriptions_billing_mode CHECK (billing_mode IN ('flexible', 'classic')),
     CONSTRAINT subscriptions_closes_until_ended CHECK (ended_at IS NULL OR closes_at IS NULL),
-    CONSTRAINT subscriptions_collection CHECK ((collection_method = ANY
-        (ARRAY['charge_automatically', 'send_invoice'])) AND (collection_method = 'send_invoice') =
-        (days_until_due IS NOT NULL)),
-    CONSTRAINT subscriptions_ended_iff_terminal CHECK ((status = ANY (ARRAY['canceled',
-        'incomplete_expired'])) = (ended_at IS NOT NULL)),
-    CONSTRAINT subscriptions_status CHECK (status = ANY (ARRAY['incomplete', 'incomplete_expired',
-        'trialing', 'active', 'past_due', 'canceled', 'unpaid', 'paused']))
+    CONSTRAINT subscriptions_collection CHECK ((collection_method IN ('charge_automatically',
+        'send_invoice')) AND (collection_method = 'send_invoice') = (days_until_due IS NOT NULL)),
+    CONSTRAINT subscriptions_ended_iff_terminal CHECK ((status IN ('canceled',
+        'incomplete_expired')) = (ended_at IS NOT NULL)),
+    CONSTRAINT subscriptions_status CHECK (status IN ('incomplete', 'incomplete_expired',
+        'trialing', 'active', 'past_due', 'canceled', 'unpaid', 'paused'))
 );
 CREATE INDEX subscriptions_by_customer ON subscriptions (account_id, customer_id, id);
 CREATE INDEX subscriptions_due ON subscriptions (account_id, closes_at) WHERE closes_at IS NOT
@@ -349,8 +384,7 @@ CREATE TABLE invoices (
     CONSTRAINT invoices_only_drafts_finalize CHECK (finalizes_at IS NULL OR status = 'draft'),
     CONSTRAINT invoices_paid_iff_paid_at CHECK ((status = 'paid') = (paid_at IS NOT NULL)),
     CONSTRAINT invoices_paid_within_due CHECK (amount_paid >= 0 AND amount_paid <= amount_due),
-    CONSTRAINT invoices_status CHECK (status = ANY (ARRAY['draft', 'open', 'paid', 'uncollectible',
-        'void'])),
+    CONSTRAINT invoices_status CHECK (status IN ('draft', 'open', 'paid', 'uncollectible', 'void')),
     CONSTRAINT invoices_void_iff_voided_at CHECK ((status = 'void') = (voided_at IS NOT NULL))
 );
 CREATE INDEX invoices_by_customer ON invoices (account_id, customer_id, id);
@@ -360,6 +394,17 @@ CREATE INDEX invoices_to_finalize ON invoices (account_id, finalizes_at) WHERE f
     NOT NULL AND clock_id IS NULL AND parked IS NULL;
 CREATE INDEX invoices_to_finalize_on_clock ON invoices (account_id, clock_id, finalizes_at)
     WHERE finalizes_at IS NOT NULL AND clock_id IS NOT NULL AND parked IS NULL;
+CREATE TRIGGER invoices_frozen BEFORE UPDATE ON invoices FOR EACH ROW WHEN (old.finalized_at IS
+    NOT NULL AND (old.number IS DISTINCT FROM new.number OR old.customer_id::text IS DISTINCT
+    FROM new.customer_id::text OR old.subscription_id::text IS DISTINCT FROM
+    new.subscription_id::text OR old.currency IS DISTINCT FROM new.currency OR old.subtotal IS
+    DISTINCT FROM new.subtotal OR old.total IS DISTINCT FROM new.total OR old.starting_balance
+    IS DISTINCT FROM new.starting_balance OR old.ending_balance IS DISTINCT FROM
+    new.ending_balance OR old.amount_due IS DISTINCT FROM new.amount_due OR
+    old.customer_snapshot::text IS DISTINCT FROM new.customer_snapshot::text OR old.finalized_at
+    IS DISTINCT FROM new.finalized_at OR old.period_start IS DISTINCT FROM new.period_start OR
+    old.period_end IS DISTINCT FROM new.period_end)) EXECUTE FUNCTION
+    refuse_change_of_finalized_invoice();
 
 CREATE TABLE invoice_lines (
     account_id           integer     NOT NULL,
@@ -385,10 +430,18 @@ CREATE TABLE invoice_lines (
     metadata             jsonb       NOT NULL DEFAULT '{}'::jsonb,
     CONSTRAINT invoice_lines_pkey PRIMARY KEY (account_id, invoice_id, "position"),
     CONSTRAINT invoice_lines_id_once UNIQUE (account_id, id),
-    CONSTRAINT invoice_lines_kind CHECK (kind = ANY (ARRAY['unit', 'flat']))
+    CONSTRAINT invoice_lines_kind CHECK (kind IN ('unit', 'flat'))
 );
 CREATE UNIQUE INDEX invoice_lines_billed_once ON invoice_lines (account_id, obligation, part)
     WHERE live;
+CREATE TRIGGER invoice_lines_frozen_insert AFTER INSERT ON invoice_lines REFERENCING NEW TABLE
+    AS changed_lines FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_finalized_lines();
+CREATE TRIGGER invoice_lines_frozen_delete AFTER DELETE ON invoice_lines REFERENCING OLD TABLE
+    AS changed_lines FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_finalized_lines();
+CREATE TRIGGER invoice_lines_frozen_update BEFORE UPDATE OF account_id, id, invoice_id,
+    "position", obligation, part, subscription_id, subscription_item_id, price_id, product_id,
+    meter_id, period_start, period_end, quantity, unit_amount, tier, kind, amount, description
+    ON invoice_lines FOR EACH ROW EXECUTE FUNCTION refuse_rewriting_of_lines();
 
 CREATE TABLE payment_attempts (
     account_id        integer     NOT NULL,
@@ -413,8 +466,7 @@ CREATE TABLE payment_attempts (
     CONSTRAINT payment_attempts_amount_positive CHECK (amount > 0),
     CONSTRAINT payment_attempts_settled_iff_known CHECK ((status = 'pending') = (settled_at IS
         NULL)),
-    CONSTRAINT payment_attempts_status CHECK (status = ANY (ARRAY['pending', 'succeeded',
-        'failed']))
+    CONSTRAINT payment_attempts_status CHECK (status IN ('pending', 'succeeded', 'failed'))
 );
 CREATE UNIQUE INDEX payment_attempts_one_pending ON payment_attempts (account_id, invoice_id)
     WHERE status = 'pending';
@@ -440,64 +492,3 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_type ON events (account_id, type, id);
 CREATE INDEX events_by_object ON events (account_id, object_id, id);
-
-CREATE OR REPLACE FUNCTION refuse_change_of_finalized_lines()
- RETURNS trigger
- LANGUAGE plpgsql
- SET enable_seqscan TO 'off'
-AS $function$
-BEGIN
-    IF EXISTS (
-        SELECT
-          FROM (SELECT DISTINCT account_id, invoice_id FROM changed_lines) AS l
-         WHERE (SELECT i.status
-                  FROM invoices i
-                 WHERE i.account_id = l.account_id
-                   AND i.id = l.invoice_id) <> 'draft'
-    ) THEN
-        RAISE EXCEPTION 'The lines of a finalized invoice never change.'
-            USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_lines_frozen';
-    END IF;
-    RETURN NULL;
-END $function$;
-
-CREATE OR REPLACE FUNCTION refuse_rewriting_of_lines()
- RETURNS trigger
- LANGUAGE plpgsql
-AS $function$
-BEGIN
-    RAISE EXCEPTION 'A line is replaced while its invoice is a draft, and never rewritten.'
-        USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_lines_frozen';
-END $function$;
-
-CREATE OR REPLACE FUNCTION refuse_change_of_finalized_invoice()
- RETURNS trigger
- LANGUAGE plpgsql
-AS $function$
-BEGIN
-    RAISE EXCEPTION 'A finalized invoice''s number, recipient and totals never change.'
-        USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoices_frozen';
-END $function$;
-
-CREATE TRIGGER invoice_lines_frozen_insert AFTER INSERT ON invoice_lines REFERENCING NEW TABLE
-    AS changed_lines FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_finalized_lines();
-
-CREATE TRIGGER invoice_lines_frozen_delete AFTER DELETE ON invoice_lines REFERENCING OLD TABLE
-    AS changed_lines FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_finalized_lines();
-
-CREATE TRIGGER invoice_lines_frozen_update BEFORE UPDATE OF account_id, id, invoice_id,
-    "position", obligation, part, subscription_id, subscription_item_id, price_id, product_id,
-    meter_id, period_start, period_end, quantity, unit_amount, tier, kind, amount, description
-    ON invoice_lines FOR EACH ROW EXECUTE FUNCTION refuse_rewriting_of_lines();
-
-CREATE TRIGGER invoices_frozen BEFORE UPDATE ON invoices FOR EACH ROW WHEN (old.finalized_at IS
-    NOT NULL AND (old.number IS DISTINCT FROM new.number OR old.customer_id::text IS DISTINCT
-    FROM new.customer_id::text OR old.subscription_id::text IS DISTINCT FROM
-    new.subscription_id::text OR old.currency IS DISTINCT FROM new.currency OR old.subtotal IS
-    DISTINCT FROM new.subtotal OR old.total IS DISTINCT FROM new.total OR old.starting_balance
-    IS DISTINCT FROM new.starting_balance OR old.ending_balance IS DISTINCT FROM
-    new.ending_balance OR old.amount_due IS DISTINCT FROM new.amount_due OR
-    old.customer_snapshot::text IS DISTINCT FROM new.customer_snapshot::text OR old.finalized_at
-    IS DISTINCT FROM new.finalized_at OR old.period_start IS DISTINCT FROM new.period_start OR
-    old.period_end IS DISTINCT FROM new.period_end)) EXECUTE FUNCTION
-    refuse_change_of_finalized_invoice();

@@ -7,7 +7,6 @@ import gadgets
 import httpx
 import pytest
 import stripe
-from serving import serve
 
 from postpaid import clock
 from postpaid.api.server import create_app
@@ -16,6 +15,7 @@ from postpaid.billing.manage_keys import IssuedKey
 from postpaid.config import Settings
 from postpaid.storage.accounts import Account
 from postpaid.storage.database import Database
+from serving import serve
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,61 @@
+"""A client for stories that looks twice at every answer: is all there that the SDK expects?"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import stripe
+
+from shapes import assert_shape
+
+KINDS: dict[str, type[stripe.StripeObject]] = {
+    "billing.meter": stripe.billing.Meter,
+    "billing.meter_event": stripe.billing.MeterEvent,
+    "billing.meter_event_summary": stripe.billing.MeterEventSummary,
+    "customer": stripe.Customer,
+    "event": stripe.Event,
+    "invoice": stripe.Invoice,
+    "line_item": stripe.InvoiceLineItem,
+    "payment_method": stripe.PaymentMethod,
+    "price": stripe.Price,
+    "product": stripe.Product,
+    "subscription": stripe.Subscription,
+    "test_helpers.test_clock": stripe.test_helpers.TestClock,
+}
+
+
+class JudgingClient(stripe.RequestsClient):
+    """Refuses answers that are not what the SDK's classes annotate; notes the kinds it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        post_data: Any = None,
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        body, status, answered = super().request(method, url, headers, post_data)
+        if status == 200:
+            self.judge(json.loads(body))
+        return body, status, answered
+
+    def judge(self, value: dict[str, Any]) -> None:
+        """Fails unless ``value``, and what it has in it, has its kind's shape."""
+        kind = value["object"]
+        if kind == "list":
+            assert isinstance(value["has_more"], bool)
+            assert value["url"].startswith("/v1/")
+            for each in value["data"]:
+                self.judge(each)
+            return
+        self.seen.add(kind)
+        if value.get("deleted"):
+            assert value == {"id": value["id"], "object": kind, "deleted": True}
+            return
+        assert_shape(value, KINDS[kind])
+        if kind == "event":
+            self.judge(value["data"]["object"])
