@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="size of the work; 1 is a minute")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     asked = parser.parse_args()
-    console = Console()
+    console = Console(width=120)
     figures: list[Figure] = []
     for name in asked.names or list(BENCHMARKS):
         console.print(f"[dim]measuring: {name} …[/dim]")
@@ -53,14 +53,19 @@ def main() -> None:
 
 def _table(figures: list[Figure]) -> Table:
     table = Table(title=f"On {os.cpu_count()} cores, embedded PostgreSQL, fsync on")
-    for heading in ("work", "figure", "limit, measured raw", "of the limit", "aim"):
-        table.add_column(heading, justify="left" if heading == "work" else "right")
+    table.add_column("work")
+    table.add_column("figure", justify="right", no_wrap=True)
+    table.add_column("limit", justify="right", no_wrap=True)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    table.add_column("the limit is")
+    table.add_column("aim")
     for each in figures:
         table.add_row(
             each.work,
             f"{each.value:,.0f} {each.unit}",
-            f"{each.limit:,.0f} {each.unit} ({each.limit_is})",
+            f"{each.limit:,.0f}",
             f"{each.value / each.limit:.2f}",
+            each.limit_is,
             each.aim,
         )
     return table

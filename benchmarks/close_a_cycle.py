@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from multiprocessing.synchronize import Barrier
 from typing import Any, LiteralString
 
 import psycopg
@@ -14,7 +15,8 @@ import psycopg
 from benchmarks.figures import Figure
 from benchmarks.world import END, NOW, World, make_world, subscribe_all
 from postpaid import ids
-from postpaid.billing.pass_time import run_passes
+from postpaid.billing.pass_time import close_due_periods, finalize_due_drafts
+from postpaid.billing.perform import Act
 from postpaid.core.invoicing import GRACE
 from postpaid.storage import usage
 from postpaid.storage.database import Database
@@ -34,8 +36,8 @@ def run(url: str, scale: float) -> list[Figure]:
     with database.connection() as conn:
         conn.execute("VACUUM ANALYZE")
 
-    one = _close(url, world, 1, END, count // 4)
-    two = _close(url, world, PROCESSES, END, count)
+    one = _close(url, world, processes=1, until=count // 4)
+    two = _close(url, world, processes=PROCESSES, until=count)
     with database.connection() as conn:
         row = conn.execute("SELECT count(*) FROM invoices WHERE status = 'paid'").fetchone()
         assert row is not None
@@ -73,7 +75,7 @@ def _use(database: Database, world: World) -> None:
             usage.insert_many(conn, world.act.account_id, columns)
 
 
-def _close(url: str, world: World, processes: int, end: object, until: int) -> float:
+def _close(url: str, world: World, *, processes: int, until: int) -> float:
     """Invoices a second, until ``until`` of them are paid."""
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(processes + 1)
@@ -94,18 +96,16 @@ def _close(url: str, world: World, processes: int, end: object, until: int) -> f
         return (_paid(conn) - before) / elapsed_s
 
 
-def _work(url: str, account_id: int, until: int, ready: object) -> None:
+def _work(url: str, account_id: int, until: int, ready: Barrier) -> None:
     """What a worker process does, at the moment the grace hour has passed."""
-    from postpaid.billing.perform import Act
-
     database = Database(url, pool_size=4)
-    act = Act(account_id, False, "worker", END, ids.new_id, ids.new_id("req"))
-    ready.wait()  # type: ignore[attr-defined]
+    act = Act(account_id, False, "worker", END, ids.new_id)
+    ready.wait()
     with database.connection() as conn:
-        while _drafted(conn) < until and run_passes(database, act, wall=act.now):
+        while _drafted(conn) < until and close_due_periods(database, act, act.now):
             pass
         while _paid(conn) < until:
-            run_passes(database, replace(act, now=END + GRACE), wall=act.now)
+            finalize_due_drafts(database, replace(act, now=END + GRACE), act.now)
     database.close()
 
 

@@ -1,4 +1,7 @@
-"""Store usage in batches of 5,000: validated, deduplicated, rolled up, durable."""
+"""Store usage in batches of 5,000: validated, deduplicated, rolled up, durable.
+
+The events are of a thousand customers in the last ten minutes, as they come.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,7 @@ def _batch(world: World, number: int) -> tuple[list[str], list[str], list[dateti
     return (
         [ids.new_id("req") for _ in places],
         [world.customer_ids[place * 7919 % len(world.customer_ids)] for place in places],
-        [NOW - timedelta(minutes=place % 1440) for place in places],
+        [NOW - timedelta(seconds=place % 600) for place in places],
     )
 
 

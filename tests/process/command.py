@@ -73,6 +73,11 @@ def children_of(parent: int) -> list[int]:
     return [pid for pid, command in _processes(parent).items() if "postpaid.processes" in command]
 
 
+def runs(process: int) -> bool:
+    """Whether the process is there, and not only as a zombie."""
+    return Path("/proc", str(process), "exe").exists()
+
+
 def running_in(folder: Path) -> list[str]:
     """What has the folder in its command line, as PostgreSQL has its data directory."""
     return [command for command in _processes().values() if str(folder) in command]

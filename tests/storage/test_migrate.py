@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import database
 import psycopg
 import pytest
 
+import database
 from postpaid.storage.database import MIGRATIONS, migrate, migrations
 
 

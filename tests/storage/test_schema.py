@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 
-import database
 import psycopg
 
+import database
 from postpaid.storage import embedded
 from postpaid.storage.schema import SCHEMA, render
 

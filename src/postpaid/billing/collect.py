@@ -98,7 +98,7 @@ def attempt(
         if invoice.id in pending:
             continue
         method = method_by_id.get(chosen[invoice.id] or "")
-        if method is None:
+        if method is None or method.customer_id != invoice.customer_id:  # detached since
             missed.append(invoice)
         else:
             attempts.append(_attempt(act, invoice, method, wall=wall, automatic=automatic))
@@ -359,7 +359,9 @@ def _record(
         tried = replace(
             invoice,
             attempted=True,
-            attempt_count=invoice.attempt_count + (1 if each.automatic else 0),
+            # Stripe: the first counts whoever made it, after it only our own.
+            attempt_count=invoice.attempt_count
+            + (1 if each.automatic or not invoice.attempt_count else 0),
         )
         if each.status == AttemptStatus.SUCCEEDED:
             paid_now.append(paid(tried, now=act.now, amount=each.amount))

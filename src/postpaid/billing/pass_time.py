@@ -28,7 +28,7 @@ def run_passes(database: Database, act: Act, *, wall: datetime) -> int:
     return sum(each(database, act, wall) for each in PASSES)
 
 
-def _expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
+def expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
     """Incomplete subscriptions whose first payment did not come within 23 hours."""
     with database.transaction() as conn:
         unpaid = subscriptions.claim_expiring(
@@ -38,7 +38,7 @@ def _expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
     return len(unpaid)
 
 
-def _close_periods(database: Database, act: Act, wall: datetime) -> int:
+def close_due_periods(database: Database, act: Act, wall: datetime) -> int:
     """Subscriptions whose period has ended: to drafts."""
     with database.transaction() as conn:
         ended = subscriptions.claim_closing(
@@ -48,7 +48,7 @@ def _close_periods(database: Database, act: Act, wall: datetime) -> int:
     return len(ended)
 
 
-def _finalize(database: Database, act: Act, wall: datetime) -> int:
+def finalize_due_drafts(database: Database, act: Act, wall: datetime) -> int:
     """Drafts whose grace has passed: to open invoices, and those to a payment."""
     with database.transaction() as conn:
         drafts = invoices.claim_finalizing(
@@ -63,9 +63,9 @@ def _finalize(database: Database, act: Act, wall: datetime) -> int:
 
 
 PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
-    _expire_unpaid,
-    _close_periods,
-    _finalize,
+    expire_unpaid,
+    close_due_periods,
+    finalize_due_drafts,
 )
 
 

@@ -105,6 +105,15 @@ def subscribe(conn: Connection, act: Act, asked: NewSubscription) -> Begun:
 
     # Decide.
     subscription, invoice = decide(act, asked, customer, sold)
+    if (
+        subscription.status == SubscriptionStatus.INCOMPLETE
+        and asked.payment_behavior == PaymentBehavior.ERROR_IF_INCOMPLETE
+        and not (asked.default_payment_method_id or customer.default_payment_method_id)
+    ):
+        raise InvalidRequest(
+            "This customer has no attached payment source or default payment method.",
+            code="resource_missing",
+        )
 
     # Write.
     locked[customer.id] = replace(customer, currency=subscription.currency)
@@ -147,15 +156,11 @@ def finish(database: Database, act: Act, begun: Begun) -> None:
         elif subscription.status != SubscriptionStatus.INCOMPLETE_EXPIRED:
             return
         attempts = payments.load(conn, act.account_id, begun.attempt_ids)
-    for failed in attempts.values():
-        raise PaymentFailed(
-            failed.failure_message or "The payment failed.",
-            code=failed.failure_code,
-            decline_code=failed.decline_code,
-        )
-    raise InvalidRequest(
-        "This customer has no attached payment source or default payment method.",
-        code="resource_missing",
+    [failed] = attempts.values()
+    raise PaymentFailed(
+        failed.failure_message or "The payment failed.",
+        code=failed.failure_code,
+        decline_code=failed.decline_code,
     )
 
 
@@ -255,6 +260,13 @@ def update_subscription(
         raise ActionNotAllowed(
             "A canceled subscription can only update its cancellation_details and metadata.",
             code="subscription_canceled",
+        )
+    if before.status == SubscriptionStatus.INCOMPLETE and changed.get("cancel_at_period_end"):
+        raise ActionNotAllowed(
+            "An incomplete subscription has no period to end with: pay its invoice, or cancel it "
+            "now.",
+            param="cancel_at_period_end",
+            code="subscription_incomplete",
         )
     if method_id := changed.get("default_payment_method_id"):
         collect.check_payment_method(conn, act, customer.id, method_id)

@@ -389,6 +389,7 @@ def draft(
     now: datetime,
 ) -> Invoice:
     """A new draft of the subscription's ``lines``."""
+    charged = subscription.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY
     return with_lines(
         Invoice(
             id=invoice_id,
@@ -413,7 +414,7 @@ def draft(
             paid_out_of_band=False,
             attempted=False,
             attempt_count=0,
-            next_attempt_at=finalizes_at if auto_advance else None,
+            next_attempt_at=finalizes_at if auto_advance and charged else None,
             finalizes_at=finalizes_at,
             due_at=None,
             default_payment_method_id=None,

@@ -501,18 +501,22 @@ CREATE TRIGGER invoice_lines_frozen_update
 
 CREATE FUNCTION refuse_change_of_finalized_invoice() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'A finalized invoice''s number, recipient and totals never change.'
+    RAISE EXCEPTION 'A finalized invoice keeps its number, recipient and totals, and stays.'
         USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoices_frozen';
 END $$;
 
 CREATE TRIGGER invoices_frozen
     BEFORE UPDATE ON invoices FOR EACH ROW
     WHEN (OLD.finalized_at IS NOT NULL AND (
-        OLD.number, OLD.customer_id, OLD.subscription_id, OLD.currency, OLD.subtotal, OLD.total,
-        OLD.starting_balance, OLD.ending_balance, OLD.amount_due, OLD.customer_snapshot::text,
-        OLD.finalized_at, OLD.period_start, OLD.period_end
+        OLD.account_id, OLD.id, OLD.number, OLD.customer_id, OLD.subscription_id, OLD.currency,
+        OLD.subtotal, OLD.total, OLD.starting_balance, OLD.ending_balance, OLD.amount_due,
+        OLD.customer_snapshot::text, OLD.finalized_at, OLD.period_start, OLD.period_end
     ) IS DISTINCT FROM (
-        NEW.number, NEW.customer_id, NEW.subscription_id, NEW.currency, NEW.subtotal, NEW.total,
-        NEW.starting_balance, NEW.ending_balance, NEW.amount_due, NEW.customer_snapshot::text,
-        NEW.finalized_at, NEW.period_start, NEW.period_end
+        NEW.account_id, NEW.id, NEW.number, NEW.customer_id, NEW.subscription_id, NEW.currency,
+        NEW.subtotal, NEW.total, NEW.starting_balance, NEW.ending_balance, NEW.amount_due,
+        NEW.customer_snapshot::text, NEW.finalized_at, NEW.period_start, NEW.period_end
     )) EXECUTE FUNCTION refuse_change_of_finalized_invoice();
+
+CREATE TRIGGER invoices_frozen_delete
+    BEFORE DELETE ON invoices FOR EACH ROW
+    WHEN (OLD.finalized_at IS NOT NULL) EXECUTE FUNCTION refuse_change_of_finalized_invoice();

@@ -1,0 +1,171 @@
+"""A sound row of every table, to be varied: what storage's tests stand on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Json
+
+ACCOUNT = -1  # nobody's, so that no other test's rows are in the way
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+ROWS: dict[str, dict[str, Any]] = {
+    "accounts": {"id": "acct_acme", "livemode": False, "name": "Acme", "created_at": NOW},
+    "api_keys": {"id": "key_1", "digest": b"digest", "hint": "cret", "created_at": NOW},
+    "idempotency_keys": {
+        "key": "key-1",
+        "fingerprint": b"print",
+        "request_id": "req_1",
+        "created_at": NOW,
+    },
+    "test_clocks": {
+        "id": "clock_1",
+        "status": "ready",
+        "frozen_at": NOW,
+        "created_at": NOW,
+        "deletes_at": NOW + 720 * HOUR,
+    },
+    "customers": {"id": "cus_1", "invoice_prefix": "ACME", "created_at": NOW},
+    "payment_methods": {
+        "id": "pm_1",
+        "type": "card",
+        "gateway": "test",
+        "gateway_token": "pm_card_visa",
+        "created_at": NOW,
+    },
+    "meters": {
+        "id": "mtr_1",
+        "display_name": "Calls",
+        "event_name": "call",
+        "aggregation": "sum",
+        "customer_key": "customer",
+        "value_key": "value",
+        "status": "active",
+        "created_at": NOW,
+        "updated_at": NOW,
+    },
+    "products": {
+        "id": "prod_1",
+        "name": "Calls",
+        "active": True,
+        "type": "service",
+        "created_at": NOW,
+        "updated_at": NOW,
+    },
+    "prices": {
+        "id": "price_1",
+        "product_id": "prod_1",
+        "active": True,
+        "currency": "usd",
+        "unit_amount": 1,
+        "created_at": NOW,
+    },
+    "usage_events": {
+        "reference": "event-1",
+        "meter_id": "mtr_1",
+        "customer_id": "cus_1",
+        "occurred_at": NOW,
+        "received_at": NOW,
+        "value": 1,
+    },
+    "subscriptions": {
+        "id": "sub_1",
+        "customer_id": "cus_1",
+        "status": "active",
+        "currency": "usd",
+        "collection_method": "charge_automatically",
+        "billing_mode": "flexible",
+        "anchor_at": NOW,
+        "start_at": NOW,
+        "created_at": NOW,
+    },
+    "subscription_items": {
+        "id": "si_1",
+        "subscription_id": "sub_1",
+        "price_id": "price_1",
+        "period_index": 0,
+        "period_start": NOW,
+        "period_end": NOW + 744 * HOUR,
+        "created_at": NOW,
+    },
+    "invoices": {
+        "id": "in_1",
+        "customer_id": "cus_1",
+        "status": "draft",
+        "billing_reason": "subscription_cycle",
+        "collection_method": "charge_automatically",
+        "currency": "usd",
+        "auto_advance": True,
+        "period_start": NOW,
+        "period_end": NOW,
+        "subtotal": 100,
+        "total": 100,
+        "amount_due": 100,
+        "created_at": NOW,
+    },
+    "invoice_lines": {
+        "id": "il_1",
+        "invoice_id": "in_1",
+        "position": 0,
+        "obligation": "sub_1/si_1/period-0",
+        "part": 0,
+        "period_start": NOW,
+        "period_end": NOW,
+        "quantity": 1,
+        "kind": "unit",
+        "amount": 100,
+        "description": "Calls",
+    },
+    "payment_attempts": {
+        "id": "pa_1",
+        "invoice_id": "in_1",
+        "customer_id": "cus_1",
+        "payment_method_id": "pm_1",
+        "gateway": "test",
+        "gateway_token": "pm_card_visa",
+        "amount": 100,
+        "currency": "usd",
+        "status": "pending",
+        "automatic": True,
+        "attempted_at": NOW,
+    },
+    "events": {
+        "id": "evt_1",
+        "type": "invoice.created",
+        "object_type": "invoice",
+        "object_id": "in_1",
+        "snapshot": Json({}),
+        "created_at": NOW,
+    },
+}
+
+OPEN: dict[str, Any] = {"status": "open", "number": "ACME-0001", "finalized_at": NOW}
+"""What makes a draft an open invoice."""
+
+
+def add(conn: psycopg.Connection[Any], table: str, **values: Any) -> None:
+    """Insert the table's row, with other ``values`` where they are given."""
+    row = {"account_id": ACCOUNT} | ROWS[table] | values
+    statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join(map(sql.Placeholder, row)),
+    )
+    conn.execute(statement, row)
+
+
+def change(conn: psycopg.Connection[Any], table: str, **values: Any) -> int:
+    """Update every row of the account in the table; how many they are."""
+    statement = sql.SQL("UPDATE {} SET {} WHERE account_id = {}").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name))
+            for name in values
+        ),
+        sql.Literal(ACCOUNT),
+    )
+    return conn.execute(statement, values).rowcount

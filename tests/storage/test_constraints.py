@@ -1,0 +1,202 @@
+"""What the database refuses, and the name by which it refuses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Json
+
+from rows import HOUR, NOW, OPEN, ROWS, add
+
+# A row of this table, with these values beside the sound ones, breaks this constraint.
+REFUSED: list[tuple[str, str, dict[str, Any]]] = [
+    ("accounts_id_once", "accounts", {"account_id": -2, "name": "Hooli"}),
+    ("accounts_one_per_name_and_mode", "accounts", {"account_id": -2, "id": "acct_2"}),
+    ("api_keys_digest_once", "api_keys", {"id": "key_2"}),
+    ("api_keys_account_id_fkey", "api_keys", {"account_id": -2, "id": "key_2", "digest": b"2"}),
+    ("idempotency_keys_answered_or_unfinished", "idempotency_keys", {"status": 200}),
+    ("idempotency_keys_answered_or_unfinished", "idempotency_keys", {"body": Json({})}),
+    (
+        "idempotency_keys_answered_or_unfinished",
+        "idempotency_keys",
+        {"status": 200, "body": Json({}), "unfinished": Json({})},
+    ),
+    ("test_clocks_status", "test_clocks", {"status": "running"}),
+    ("test_clocks_advancing_iff_target", "test_clocks", {"status": "advancing"}),
+    ("test_clocks_advancing_iff_target", "test_clocks", {"target_at": NOW}),
+    (
+        "test_clocks_move_forward",
+        "test_clocks",
+        {"status": "advancing", "target_at": NOW - HOUR},
+    ),
+    ("customers_invoice_prefix_once", "customers", {"id": "cus_2"}),
+    ("customers_tax_exempt", "customers", {"tax_exempt": "maybe"}),
+    (
+        "customers_account_id_clock_id_fkey",
+        "customers",
+        {"id": "cus_2", "invoice_prefix": "OTHER", "clock_id": "clock_2"},
+    ),
+    (
+        "payment_methods_account_id_customer_id_fkey",
+        "payment_methods",
+        {"id": "pm_2", "customer_id": "cus_2"},
+    ),
+    ("meters_event_name_once", "meters", {"id": "mtr_2"}),
+    ("meters_aggregation", "meters", {"aggregation": "median"}),
+    ("meters_inactive_iff_deactivated", "meters", {"status": "inactive"}),
+    ("meters_inactive_iff_deactivated", "meters", {"deactivated_at": NOW}),
+    ("meters_inactive_iff_deactivated", "meters", {"status": "asleep"}),
+    ("products_type", "products", {"type": "idea"}),
+    ("prices_account_id_product_id_fkey", "prices", {"id": "price_2", "product_id": "prod_2"}),
+    (
+        "prices_account_id_meter_id_fkey",
+        "prices",
+        {
+            "id": "price_2",
+            "interval": "month",
+            "interval_count": 1,
+            "usage_type": "metered",
+            "meter_id": "mtr_2",
+        },
+    ),
+    ("prices_lookup_key_once", "prices", {"id": "price_2", "lookup_key": "gold"}),
+    ("prices_per_unit_or_tiered", "prices", {"unit_amount": None}),
+    ("prices_per_unit_or_tiered", "prices", {"tiers": Json([]), "tiers_mode": "volume"}),
+    ("prices_per_unit_or_tiered", "prices", {"unit_amount": None, "tiers": Json([])}),
+    ("prices_metered_iff_meter", "prices", {"meter_id": "mtr_1"}),
+    (
+        "prices_metered_iff_meter",
+        "prices",
+        {"interval": "month", "interval_count": 1, "usage_type": "metered"},
+    ),
+    ("prices_recurring_whole", "prices", {"interval": "month", "interval_count": 1}),
+    ("prices_recurring_whole", "prices", {"interval": "month", "usage_type": "licensed"}),
+    ("usage_events_reference_once", "usage_events", {"customer_id": "cus_2", "value": 2}),
+    (
+        "subscriptions_account_id_customer_id_fkey",
+        "subscriptions",
+        {"id": "sub_2", "customer_id": "cus_2"},
+    ),
+    ("subscriptions_status", "subscriptions", {"status": "dormant"}),
+    ("subscriptions_ended_iff_terminal", "subscriptions", {"status": "canceled"}),
+    ("subscriptions_ended_iff_terminal", "subscriptions", {"ended_at": NOW}),
+    (
+        "subscriptions_closes_until_ended",
+        "subscriptions",
+        {"status": "canceled", "ended_at": NOW, "closes_at": NOW},
+    ),
+    ("subscriptions_billing_mode", "subscriptions", {"billing_mode": "rigid"}),
+    ("subscriptions_collection", "subscriptions", {"collection_method": "barter"}),
+    ("subscriptions_collection", "subscriptions", {"collection_method": "send_invoice"}),
+    ("subscriptions_collection", "subscriptions", {"days_until_due": 30}),
+    (
+        "subscription_items_account_id_subscription_id_fkey",
+        "subscription_items",
+        {"id": "si_2", "subscription_id": "sub_2"},
+    ),
+    (
+        "subscription_items_account_id_price_id_fkey",
+        "subscription_items",
+        {"id": "si_2", "price_id": "price_2"},
+    ),
+    ("subscription_items_price_once", "subscription_items", {"id": "si_2"}),
+    ("subscription_items_period_ordered", "subscription_items", {"period_end": NOW}),
+    ("invoices_account_id_customer_id_fkey", "invoices", {"id": "in_2", "customer_id": "cus_2"}),
+    ("invoices_status", "invoices", OPEN | {"status": "overdue"}),
+    ("invoices_finalized_iff_not_draft", "invoices", OPEN | {"status": "draft"}),
+    ("invoices_finalized_iff_not_draft", "invoices", {"status": "open"}),
+    ("invoices_paid_iff_paid_at", "invoices", OPEN | {"status": "paid"}),
+    ("invoices_paid_iff_paid_at", "invoices", OPEN | {"paid_at": NOW}),
+    ("invoices_void_iff_voided_at", "invoices", OPEN | {"status": "void"}),
+    ("invoices_void_iff_voided_at", "invoices", OPEN | {"voided_at": NOW}),
+    ("invoices_numbered_iff_finalized", "invoices", OPEN | {"number": None}),
+    ("invoices_numbered_iff_finalized", "invoices", {"number": "ACME-0001"}),
+    ("invoices_number_once", "invoices", OPEN | {"id": "in_2", "number": "ACME-0009"}),
+    ("invoices_only_drafts_finalize", "invoices", OPEN | {"finalizes_at": NOW}),
+    ("invoices_amount_due_not_negative", "invoices", {"amount_due": -1}),
+    ("invoices_paid_within_due", "invoices", {"amount_paid": 101}),
+    ("invoices_paid_within_due", "invoices", {"amount_paid": -1}),
+    ("invoice_lines_id_once", "invoice_lines", {"position": 1, "part": 1}),
+    ("invoice_lines_kind", "invoice_lines", {"kind": "round"}),
+    (
+        "invoice_lines_billed_once",
+        "invoice_lines",
+        {"id": "il_2", "invoice_id": "in_2", "position": 1},
+    ),
+    ("payment_attempts_status", "payment_attempts", {"status": "doubtful", "settled_at": NOW}),
+    ("payment_attempts_settled_iff_known", "payment_attempts", {"settled_at": NOW}),
+    ("payment_attempts_settled_iff_known", "payment_attempts", {"status": "failed"}),
+    ("payment_attempts_amount_positive", "payment_attempts", {"amount": 0}),
+    ("payment_attempts_one_pending", "payment_attempts", {"id": "pa_2"}),
+    (
+        "payment_attempts_paid_once",
+        "payment_attempts",
+        {"id": "pa_3", "status": "succeeded", "settled_at": NOW},
+    ),
+]
+
+
+@pytest.fixture
+def peopled(conn: psycopg.Connection) -> psycopg.Connection:
+    """A sound row in every table, and some more for another to collide with."""
+    for table in ROWS:
+        add(conn, table)
+    add(conn, "prices", id="price_gold", lookup_key="gold")
+    add(conn, "invoices", id="in_final", **OPEN | {"number": "ACME-0009"})
+    add(conn, "payment_attempts", id="pa_paid", status="succeeded", settled_at=NOW)
+    return conn
+
+
+@pytest.mark.parametrize(
+    ("constraint", "table", "values"),
+    REFUSED,
+    ids=[f"{name}-{','.join(values)}" for name, _, values in REFUSED],
+)
+def test_the_database_refuses(
+    peopled: psycopg.Connection, constraint: str, table: str, values: dict[str, Any]
+) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError) as refused:
+        add(peopled, table, **values)
+    assert refused.value.diag.constraint_name == constraint
+
+
+# What makes a row legal that looks much like one that is not.
+ALLOWED: list[tuple[str, dict[str, Any]]] = [
+    ("accounts", {"account_id": -2, "id": "acct_2", "livemode": True}),
+    ("customers", {"account_id": -2}),
+    ("usage_events", {"account_id": -2}),
+    ("invoice_lines", {"id": "il_2", "invoice_id": "in_2", "part": 1}),
+    ("invoice_lines", {"id": "il_2", "invoice_id": "in_2", "live": False}),
+    ("payment_attempts", {"id": "pa_2", "status": "failed", "settled_at": NOW}),
+    ("payment_attempts", {"id": "pa_2", "invoice_id": "in_2"}),
+    ("prices", {"id": "price_2"}),  # many have no lookup key
+    ("invoices", {"id": "in_2"}),  # many drafts have no number
+]
+
+
+@pytest.mark.parametrize(("table", "values"), ALLOWED)
+def test_the_database_allows(
+    peopled: psycopg.Connection, table: str, values: dict[str, Any]
+) -> None:
+    add(peopled, table, **values)
+
+
+def test_every_constraint_refuses_something(conn: psycopg.Connection) -> None:
+    assert {name for (name,) in conn.execute(CONSTRAINTS)} == {name for name, _, _ in REFUSED}
+
+
+CONSTRAINTS = """
+SELECT conname
+  FROM pg_constraint
+ WHERE connamespace = 'public'::regnamespace
+   AND contype IN ('c', 'u', 'f', 'p')
+   AND conname NOT LIKE '%\\_pkey'
+ UNION
+SELECT indexrelid::regclass::text
+  FROM pg_index
+ WHERE indisunique
+   AND NOT indisprimary
+   AND indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+"""
