@@ -35,9 +35,6 @@ lock: $(INSTALLED) ## Bring requirements.lock up to date with pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes \
 	    --no-header --quiet --python-version 3.11 --output-file requirements.lock
 
-schema: $(INSTALLED) ## Write schema.sql anew from the migrations
-	$(BIN)/python -m postpaid.storage.schema
-
 $(INSTALLED): requirements.lock pyproject.toml
 	@for python in $(PYTHONS); do \
 	    if $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \

@@ -12,8 +12,8 @@ from postpaid.storage import embedded
 from postpaid.storage.schema import SCHEMA, render
 
 
-def test_the_schema_on_paper_is_the_migrated_one(database_url: str) -> None:
-    with psycopg.connect(database_url) as conn:
+def test_the_schema_on_paper_is_the_migrated_one(fresh_database_url: str) -> None:
+    with psycopg.connect(fresh_database_url) as conn:
         assert SCHEMA.read_text() == render(conn), "run `make schema`"
 
 

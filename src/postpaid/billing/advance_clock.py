@@ -7,14 +7,17 @@ runs the same passes as the worker does by the wall clock.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
+from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.pass_time import due_at, run_passes
 from postpaid.billing.perform import Act
-from postpaid.storage import test_clocks
+from postpaid.storage import payments, test_clocks
 from postpaid.storage.database import Database
 
+PAUSE_S = 0.05
 STUCK_AFTER = 200  # steps at one moment that get nothing done, before the clock is given up
 
 
@@ -27,10 +30,13 @@ def advance_clock(database: Database, act: Act, clock_id: str) -> bool:
     with database.exclusively(f"clock/{act.account_id}/{clock_id}") as ours:
         if not ours:
             return False
+        _settle_left_over(database, act, clock_id)
         idle = 0
         while moment := _step(database, act, clock_id):
             done = run_passes(database, act.at(moment, clock_id), wall=act.now)
             idle = 0 if done else idle + 1
+            if idle:  # someone holds the customer; it cannot be for long
+                time.sleep(PAUSE_S)
             if idle > STUCK_AFTER:
                 _give_up(database, act, clock_id, moment)
                 break
@@ -58,6 +64,18 @@ def _step(database: Database, act: Act, clock_id: str) -> datetime | None:
             [Announcement("test_helpers.test_clock.ready", "test_clock", clock_id, arrived)],
         )
         return None
+
+
+def _settle_left_over(database: Database, act: Act, clock_id: str) -> None:
+    """Ask about attempts of an advance that died in the middle, without waiting for their lease.
+
+    Whoever made them is not advancing this clock any more, and to ask twice charges once.
+    """
+    with database.connection() as conn:
+        attempts = payments.pending_on_clock(conn, act.account_id, clock_id)
+        clock = test_clocks.find(conn, act.account_id, clock_id)
+    if attempts and clock:
+        collect.settle(database, act.at(clock.frozen_at, clock_id), attempts)
 
 
 def _give_up(database: Database, act: Act, clock_id: str, moment: datetime) -> None:

@@ -72,7 +72,7 @@ def attempt(
     *,
     wall: datetime,
     automatic: bool,
-    payment_method_id: str | None = None,
+    method: PaymentMethod | None = None,
 ) -> list[PaymentAttempt]:
     """Write an attempt to be paid for each open invoice; return those to ``settle`` after commit.
 
@@ -85,11 +85,7 @@ def attempt(
         return []
     # Read.
     pending = payments.pending_of(conn, act.account_id, [invoice.id for invoice in due])
-    chosen = _payment_method_ids(conn, act, due, locked)
-    if payment_method_id:
-        chosen = dict.fromkeys(chosen, payment_method_id)
-    wanted = [key for key in chosen.values() if key]
-    method_by_id = payment_methods.load(conn, act.account_id, wanted)
+    chosen = _payment_methods(conn, act, due, locked) if method is None else {}
 
     # Decide.
     attempts: list[PaymentAttempt] = []
@@ -97,11 +93,11 @@ def attempt(
     for invoice in due:
         if invoice.id in pending:
             continue
-        method = method_by_id.get(chosen[invoice.id] or "")
-        if method is None or method.customer_id != invoice.customer_id:  # detached since
+        means = method or chosen.get(invoice.id)
+        if means is None:
             missed.append(invoice)
         else:
-            attempts.append(_attempt(act, invoice, method, wall=wall, automatic=automatic))
+            attempts.append(_attempt(act, invoice, means, wall=wall, automatic=automatic))
 
     # Write.
     payments.insert_many(conn, act.account_id, attempts)
@@ -160,24 +156,18 @@ def pay(
         return Paying(invoice.id, [])
 
     if payment_method_id:
-        check_payment_method(conn, act, customer.id, payment_method_id, param="payment_method")
+        method: PaymentMethod | None = check_payment_method(
+            conn, act, customer.id, payment_method_id, param="payment_method"
+        )
     else:
-        payment_method_id = _payment_method_ids(conn, act, [invoice], locked)[invoice.id]
-    if payment_method_id is None:
+        method = _payment_methods(conn, act, [invoice], locked).get(invoice.id)
+    if method is None:
         raise InvalidRequest(
             "There is no default payment method set on this customer, its subscription or this "
             "invoice. Set one, or give a payment_method.",
             code="resource_missing",
         )
-    attempts = attempt(
-        conn,
-        act,
-        [invoice],
-        locked,
-        wall=wall,
-        automatic=False,
-        payment_method_id=payment_method_id,
-    )
+    attempts = attempt(conn, act, [invoice], locked, wall=wall, automatic=False, method=method)
     return Paying(invoice.id, [each.id for each in attempts])
 
 
@@ -225,8 +215,8 @@ def check_payment_method(
     payment_method_id: str,
     *,
     param: Path | str = "default_payment_method",
-) -> None:
-    """Raises when the payment method is absent or not attached to the customer."""
+) -> PaymentMethod:
+    """The payment method. Raises when it is absent or not attached to the customer."""
     found = payment_methods.load(conn, act.account_id, [payment_method_id])
     method = found.get(payment_method_id)
     if method is None:
@@ -237,6 +227,7 @@ def check_payment_method(
             "The payment method must be attached to the customer.",
             param=param,
         )
+    return method
 
 
 def follow(
@@ -244,7 +235,7 @@ def follow(
 ) -> None:
     """Let subscriptions follow what became of their latest invoice. The customers are locked.
 
-    Only those whose status the action changes are read at all: at a renewal that is paid, none.
+    That is the newest that is final and not void (Stripe): a draft decides nothing yet. Only those whose status the action changes are read at all: at a renewal that is paid, none.
     """
     if not concluded:
         return
@@ -278,18 +269,34 @@ def follow(
     )
 
 
-def _payment_method_ids(
+def _payment_methods(
     conn: Connection, act: Act, due: Sequence[Invoice], locked: Mapping[str, Customer]
-) -> dict[str, str | None]:
-    """What each invoice is to be paid with: its own, its subscription's, its customer's."""
+) -> dict[str, PaymentMethod]:
+    """What each invoice is to be paid with, where there is something.
+
+    Its own, its subscription's or its customer's payment method: the first that is still the
+    customer's, for one that was detached is never charged.
+    """
     subscription_ids = [invoice.subscription_id for invoice in due if invoice.subscription_id]
     of_subscription = subscriptions.default_payment_methods(conn, act.account_id, subscription_ids)
-    return {
-        invoice.id: invoice.default_payment_method_id
-        or of_subscription.get(invoice.subscription_id or "")
-        or locked[invoice.customer_id].default_payment_method_id
+    named = {
+        invoice.id: (
+            invoice.default_payment_method_id,
+            of_subscription.get(invoice.subscription_id or ""),
+            locked[invoice.customer_id].default_payment_method_id,
+        )
         for invoice in due
     }
+    ids = {key for keys in named.values() for key in keys if key}
+    method_by_id = payment_methods.load(conn, act.account_id, ids)
+    chosen = {}
+    for invoice in due:
+        for key in named[invoice.id]:
+            method = method_by_id.get(key or "")
+            if method is not None and method.customer_id == invoice.customer_id:
+                chosen[invoice.id] = method
+                break
+    return chosen
 
 
 def _attempt(
@@ -417,15 +424,8 @@ def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:
         raise Conflict("A payment of this invoice is under way; try again when it is settled.")
     after = paid(invoice, now=act.now, amount=invoice.amount_remaining, out_of_band=True)
     invoices.update_many(conn, act.account_id, [after], before=[invoice.status])
-    bare = replace(after, lines=())
-    announce(
-        conn,
-        act,
-        [
-            Announcement(name, "invoice", after.id, bare)
-            for name in ("invoice.paid", "invoice.payment_succeeded")
-        ],
-    )
+    said = Announcement("invoice.paid", "invoice", after.id, replace(after, lines=()))
+    announce(conn, act, [said])  # and no payment_succeeded: there was none (Stripe)
     follow(conn, act, [after], SubscriptionAction.PAY)
 
 

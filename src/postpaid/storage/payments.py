@@ -137,6 +137,24 @@ def pending_of(
     return {row.invoice_id: row for row in fetch(conn, PaymentAttempt, PENDING, parameters)}
 
 
+PENDING_ON_CLOCK = """
+SELECT a.id
+  FROM payment_attempts a
+  JOIN invoices i ON i.account_id = a.account_id AND i.id = a.invoice_id
+ WHERE a.account_id = %(account_id)s
+   AND a.status = 'pending'
+   AND i.clock_id = %(clock_id)s
+ ORDER BY a.id
+"""
+
+
+def pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> list[PaymentAttempt]:
+    """The attempts without an outcome at invoices on the test clock."""
+    parameters = {"account_id": account_id, "clock_id": clock_id}
+    ids = [row[0] for row in conn.execute(PENDING_ON_CLOCK, parameters)]
+    return list(load(conn, account_id, ids).values()) if ids else []
+
+
 CLAIM_UNSETTLED = """
 UPDATE payment_attempts a
    SET leased_until = %(leased_until)s

@@ -131,12 +131,18 @@ def _with_items(
 
 
 AWAITING = """
-SELECT id
-  FROM subscriptions
- WHERE account_id = %(account_id)s
-   AND id = ANY(%(ids)s)
-   AND latest_invoice_id = ANY(%(invoice_ids)s)
-   AND status = ANY(%(statuses)s)
+SELECT s.id
+  FROM subscriptions s
+ WHERE s.account_id = %(account_id)s
+   AND s.id = ANY(%(ids)s)
+   AND s.status = ANY(%(statuses)s)
+   AND (SELECT i.id
+          FROM invoices i
+         WHERE i.account_id = s.account_id
+           AND i.subscription_id = s.id
+           AND i.status NOT IN ('draft', 'void')
+         ORDER BY i.id DESC
+         LIMIT 1) = ANY(%(invoice_ids)s)
 """
 
 
@@ -148,7 +154,10 @@ def awaiting(
     *,
     statuses: Iterable[SubscriptionStatus],
 ) -> dict[str, Subscription]:
-    """Those of the subscriptions in these statuses whose latest invoice is one of these, by id."""
+    """Those of the subscriptions in these statuses that one of these invoices decides about, by id.
+
+    The newest that is final and not void does.
+    """
     parameters = {
         "account_id": account_id,
         "ids": list(ids),
