@@ -16,6 +16,7 @@ from stripe._stripe_object import StripeObject, UntypedStripeObject
 # Stripe leaves these out unless they are asked for with expand, or happened.
 LEFT_OUT: dict[type[StripeObject], set[str]] = {
     stripe.Coupon: {"applies_to", "currency_options"},
+    stripe.Event.Data: {"previous_attributes"},  # only when something changed
     stripe.Customer: {"cash_balance", "sources", "subscriptions", "tax", "tax_ids"},
     stripe.Invoice: {"amount_paid_off_stripe", "confirmation_secret", "payments"},
     stripe.Plan: {"tiers"},

@@ -21,18 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import database as databases
 import httpx
 import psycopg
 import pytest
-from serving import serve
 
+import database as databases
 from postpaid import clock, worker
 from postpaid.api.server import create_app
 from postpaid.billing import manage_keys
 from postpaid.billing.audit import audit
 from postpaid.config import Settings
 from postpaid.storage.database import Database
+from serving import serve
 
 ROOT = Path(__file__).parents[1]
 API = ROOT / "docs" / "api"

@@ -100,7 +100,7 @@ class Town:
     # ─── What happens ────────────────────────────────────────────────────────────────────────
 
     def subscribe(self, customer_id: str, *prices: str, **more: Any) -> stripe.Subscription:
-        given = {"customer": customer_id, "items": [{"price": each} for each in prices], **more}
+        given = {"customer": customer_id, "items": [{"price": each} for each in prices]} | more
         return self.client.v1.subscriptions.create(given)  # type: ignore[arg-type]
 
     def subscription(self, subscription_id: str) -> stripe.Subscription:
@@ -129,5 +129,5 @@ class Town:
         return [
             each
             for each in reversed(found)
-            if not object_ids or each.data.object.get("id") in object_ids
+            if not object_ids or each.data.object["id"] in object_ids
         ]

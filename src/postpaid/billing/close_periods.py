@@ -92,12 +92,7 @@ def preview(conn: Connection, act: Act, subscription: Subscription) -> Invoice:
     invoice = _close(act.at(upcoming.closes_at, act.clock_id), upcoming, sold, used).invoice
     if invoice is None:
         raise _nothing_to_come(subscription)
-    return replace(
-        invoice,
-        billing_reason=BillingReason.UPCOMING,
-        next_attempt_at=invoice.finalizes_at,
-        finalizes_at=None,
-    )
+    return replace(invoice, billing_reason=BillingReason.UPCOMING, finalizes_at=None)
 
 
 def _nothing_to_come(subscription: Subscription) -> InvalidRequest:

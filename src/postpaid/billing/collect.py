@@ -235,7 +235,8 @@ def follow(
 ) -> None:
     """Let subscriptions follow what became of their latest invoice. The customers are locked.
 
-    That is the newest that is final and not void (Stripe): a draft decides nothing yet. Only those whose status the action changes are read at all: at a renewal that is paid, none.
+    That is the newest that is final and not void (Stripe): a draft decides nothing yet. Only those
+    whose status the action changes are read at all: at a renewal that is paid, none.
     """
     if not concluded:
         return

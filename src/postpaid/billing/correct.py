@@ -54,28 +54,33 @@ def void_now(conn: Connection, act: Act, invoice_id: str) -> Invoice:
     """Void one invoice because a person says so; its subscription follows.
 
     Stripe: an incomplete subscription expires with its first invoice; one that is past due goes by
-    the newest of its other invoices, and is active when none of them is open.
+    the newest of its other final invoices, and is active unless that one is open.
     """
     [invoice], locked = lock_invoices(conn, act, [invoice_id])
     customer = locked[invoice.customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
     [after] = void(conn, act, [invoice])
     if invoice.subscription_id:
-        _follow(conn, act, after, invoice.subscription_id)
+        _follow(conn, act, invoice.subscription_id)
     return after
 
 
-def _follow(conn: Connection, act: Act, invoice: Invoice, subscription_id: str) -> None:
+def _follow(conn: Connection, act: Act, subscription_id: str) -> None:
     before = subscriptions.load(conn, act.account_id, [subscription_id])[subscription_id]
-    if before.latest_invoice_id != invoice.id or before.status in ENDED:
+    if before.status in ENDED:
         return
     if before.status == SubscriptionStatus.INCOMPLETE:
         after = ended(before, SubscriptionAction.EXPIRE, now=act.now, reason=None)
     else:
-        still_open = invoices.of_subscriptions(
-            conn, act.account_id, [subscription_id], statuses=[InvoiceStatus.OPEN]
+        left = invoices.of_subscriptions(
+            conn,
+            act.account_id,
+            [subscription_id],
+            statuses=[InvoiceStatus.OPEN, InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE],
         )
-        after = before if still_open else settled(before, SubscriptionAction.PAY)
+        newest = left[max(left)] if left else None
+        is_owing = newest is not None and newest.status == InvoiceStatus.OPEN
+        after = before if is_owing else settled(before, SubscriptionAction.PAY)
     if after != before:
         subscriptions.update_many(conn, act.account_id, [after])
         announce(

@@ -66,7 +66,7 @@ def finalize(
             finalized(
                 recounted,
                 number=invoice_number(customer.invoice_prefix, customer.next_invoice_sequence),
-                customer_snapshot=_recipient(customer),
+                customer_snapshot=recipient(customer),
                 payment_intent_id=act.new_id("pi"),
                 now=act.now,
             )
@@ -104,6 +104,18 @@ def lock_invoices(
     return [found[invoice_id] for invoice_id in invoice_ids], locked
 
 
+def recipient(customer: Customer) -> dict[str, Any]:
+    """Whom an invoice is addressed to: for ever, once it is final."""
+    return {
+        "name": customer.name,
+        "email": customer.email,
+        "phone": customer.phone,
+        "address": customer.address,
+        "shipping": customer.shipping,
+        "tax_exempt": customer.tax_exempt,
+    }
+
+
 def _read(
     conn: Connection, act: Act, drafts: Sequence[Invoice]
 ) -> tuple[Catalog, dict[str, Decimal]]:
@@ -119,18 +131,6 @@ def _read(
             )
     sold = catalog.load_sold(conn, act.account_id, price_ids)
     return sold, measure(conn, act.account_id, windows)
-
-
-def _recipient(customer: Customer) -> dict[str, Any]:
-    """Whom the invoice is addressed to, for ever."""
-    return {
-        "name": customer.name,
-        "email": customer.email,
-        "phone": customer.phone,
-        "address": customer.address,
-        "shipping": customer.shipping,
-        "tax_exempt": customer.tax_exempt,
-    }
 
 
 def _announcements(invoice: Invoice) -> list[Announcement]:

@@ -301,12 +301,19 @@ def cancel_subscription(
     comment: str | None = None,
     feedback: str | None = None,
 ) -> Subscription:
-    """End the subscription now; usage that is not invoiced yet is not billed (Stripe)."""
+    """End the subscription now; usage that is not invoiced yet is not billed (Stripe).
+
+    What was said before, when it was to end later, stays unless something else is said.
+    """
     before, customer = lock(conn, act, subscription_id)
     act = act.at(customer.now(act.now), customer.clock_id)
     if before.status in ENDED:
         raise NotFound.of("subscription", subscription_id)
-    said = replace(before, cancellation_comment=comment, cancellation_feedback=feedback)
+    said = replace(
+        before,
+        cancellation_comment=comment or before.cancellation_comment,
+        cancellation_feedback=feedback or before.cancellation_feedback,
+    )
     return cancel(conn, act, [said])[0]
 
 

@@ -15,11 +15,13 @@ from postpaid.api.stripe.subscriptions import BillingModeParam, ItemCreate, Subs
 from postpaid.api.stripe.subscriptions import from_stripe as subscription_from_stripe
 from postpaid.billing import close_periods, collect, correct, subscribe
 from postpaid.billing.collect import Paying
+from postpaid.billing.finalize import recipient
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
 from postpaid.core.money import plain
 from postpaid.core.subscriptions import CollectionMethod
+from postpaid.core.values import replace
 from postpaid.storage import customers, invoices, subscriptions
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows
@@ -66,31 +68,31 @@ def list_(call: Call, params: InvoiceList) -> dict[str, Any]:
     """List invoices, newest first."""
     created_from, created_before = params.created.bounds if params.created else (None, None)
     due_from, due_before = params.due_date.bounds if params.due_date else (None, None)
-    return call.read(
-        lambda conn: listing(
-            "/v1/invoices",
-            invoices.list_page(
-                conn,
-                call.act.account_id,
-                params.page,
-                status=params.status,
-                customer_id=params.customer,
-                subscription_id=params.subscription,
-                collection_method=params.collection_method,
-                created_from=created_from,
-                created_before=created_before,
-                due_from=due_from,
-                due_before=due_before,
-            ),
-            lambda each: to_stripe(each, livemode=call.act.livemode),
+
+    def read(conn: Connection) -> dict[str, Any]:
+        found = invoices.list_page(
+            conn,
+            call.act.account_id,
+            params.page,
+            status=params.status,
+            customer_id=params.customer,
+            subscription_id=params.subscription,
+            collection_method=params.collection_method,
+            created_from=created_from,
+            created_before=created_before,
+            due_from=due_from,
+            due_before=due_before,
         )
-    )
+        shown = render_many(conn, call.act, found.rows)
+        return listing("/v1/invoices", Rows(shown, found.has_more), lambda each: each)
+
+    return call.read(read)
 
 
 @routes.post("/v1/invoices/create_preview", returns="invoice")
 def create_preview(call: Call, params: InvoicePreview) -> dict[str, Any]:
     """Preview the next invoice of a subscription, or the first one of a new subscription."""
-    return call.read(lambda conn: preview_to_stripe(_preview(conn, call, params), call))
+    return call.read(lambda conn: preview_to_stripe(conn, call, _preview(conn, call, params)))
 
 
 def _preview(conn: Connection, call: Call, params: InvoicePreview) -> Invoice:
@@ -228,12 +230,25 @@ def _one(conn: Connection, call: Call, invoice_id: str) -> dict[str, Any]:
     found = invoices.load(conn, call.act.account_id, [invoice_id])
     if invoice_id not in found:
         raise NotFound.of("invoice", invoice_id)
-    return to_stripe(found[invoice_id], livemode=call.act.livemode)
+    return render_many(conn, call.act, [found[invoice_id]])[0]
 
 
-def preview_to_stripe(invoice: Invoice, call: Call) -> dict[str, Any]:
+def render_many(conn: Connection, act: Act, shown: Sequence[Invoice]) -> list[dict[str, Any]]:
+    """Many invoices; a draft is addressed to the customer as it is now (Stripe)."""
+    drafts = {each.customer_id for each in shown if each.status == InvoiceStatus.DRAFT}
+    customer_by_id = customers.load(conn, act.account_id, drafts) if drafts else {}
+    addressed = [
+        replace(each, customer_snapshot=recipient(customer_by_id[each.customer_id]))
+        if each.status == InvoiceStatus.DRAFT
+        else each
+        for each in shown
+    ]
+    return [to_stripe(each, livemode=act.livemode) for each in addressed]
+
+
+def preview_to_stripe(conn: Connection, call: Call, invoice: Invoice) -> dict[str, Any]:
     """An invoice that does not exist: its ids say so, and lead nowhere."""
-    shown = to_stripe(invoice, livemode=call.act.livemode)
+    [shown] = render_many(conn, call.act, [invoice])
     shown["id"] = invoice.id.replace("in_", "upcoming_in_", 1)
     shown["billing_reason"] = BillingReason.UPCOMING
     shown["lines"]["url"] = f"/v1/invoices/{shown['id']}/lines"
@@ -432,7 +447,7 @@ def _line_list(invoice: Invoice, call: Call, page: Page) -> dict[str, Any]:
 @loader("invoice")
 def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     found = invoices.load(conn, act.account_id, ids)
-    return {key: to_stripe(each, livemode=act.livemode) for key, each in found.items()}
+    return {each["id"]: each for each in render_many(conn, act, list(found.values()))}
 
 
 def _payments(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, Any]:
