@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from postpaid.config import DEFAULT_DATA_DIR, Settings, settings
+from postpaid.config import DEFAULT_DATA_DIR, Settings, program, settings
 from postpaid.core.errors import BillingError
 from postpaid.core.values import replace
 
@@ -93,9 +93,9 @@ def serve(
 def _tell_ready(url: str, secret: str | None, chosen: Settings) -> None:
     """Say how to ask, and last where; a key of our own making is shown this once."""
     if secret is None:
-        typer.echo(f"For another key: postpaid keys create --mode test{_flags(chosen)}")
+        typer.echo(f"For another key: {program()} keys create --mode test{_flags(chosen)}")
     elif secret == chosen.api_key:
-        typer.echo(f"Try it: curl {url}/v1/customers -u $POSTPAID_API_KEY:")
+        typer.echo("Your test key is the one in POSTPAID_API_KEY.")
     else:
         typer.echo(f"Your test key, shown only now: {secret}")
         typer.echo(f"Try it: curl {url}/v1/customers -u {secret}:")
@@ -122,7 +122,7 @@ def worker(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
         serving.working(database) as thread,
     ):
         typer.echo("The worker is running.")
-        thread.join()
+        serving.wait_for(thread)
         raise serving.CannotRun("The worker ended by itself; the log above says why.")
 
 

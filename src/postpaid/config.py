@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,11 @@ class Settings:
     database_url: str | None = None  # None: the PostgreSQL that comes with the wheel, in data_dir
     api_key: str | None = None  # the first account's test key, chosen by the operator
     body_bytes_max: int = 2_000_000
+
+
+def program() -> str:
+    """How to call us from here: by name where that is found, by path where it is not."""
+    return "postpaid" if shutil.which("postpaid") else os.path.relpath(sys.argv[0])
 
 
 def settings(environment: Mapping[str, str] | None = None) -> Settings:

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from postpaid import serving
-from postpaid.config import Settings
+from postpaid.config import Settings, program
 from postpaid.core.money import allocate, format_amount
 from postpaid.serving import CannotRun
 
@@ -236,7 +236,7 @@ def _table(invoice: Object) -> Table:
 def _where_next(flags: str) -> str:
     return f"""
 Where to look next:
-  postpaid serve{flags}
+  {program()} serve{flags}
       runs this for as long as you like
   http://127.0.0.1:8420/docs
       then describes the API, which Stripe's libraries speak

@@ -104,13 +104,18 @@ def bring_up_to_date(url: str) -> list[str]:
 
 
 def first_key(database: Database, settings: Settings) -> str | None:
-    """Open the first account in test mode, unless there is one: the secret of its first key."""
+    """The secret of a key for the first account in test mode, which is opened if there is none.
+
+    It is the operator's own choice, at every start, or one of our making when the account is new.
+    """
     now = clock.now()
     with database.transaction() as conn:
-        if accounts.find_first(conn, livemode=False) is not None:
+        account = accounts.find_first(conn, livemode=False)
+        if account is not None and settings.api_key is None:
             return None
-        name = manage_keys.FIRST_ACCOUNT
-        account = manage_keys.open_account(conn, name, livemode=False, now=now)
+        if account is None:
+            name = manage_keys.FIRST_ACCOUNT
+            account = manage_keys.open_account(conn, name, livemode=False, now=now)
         if settings.api_key is None:
             return manage_keys.create_key(conn, account, now=now).secret
         manage_keys.adopt_key(conn, account, settings.api_key, now=now)
@@ -135,6 +140,12 @@ def working(database: Database) -> Iterator[threading.Thread]:
         thread.join(GRACE_S)
 
 
+def wait_for(thread: threading.Thread) -> None:
+    """As ``join``; but a join that is interrupted takes the thread for ended (Python 3.11)."""
+    while thread.is_alive():
+        time.sleep(0.1)
+
+
 @contextmanager
 def engine(database: Database, settings: Settings, listener: socket.socket) -> Iterator[Wait]:
     """An HTTP server on ``listener`` and a worker, in threads of this process.
@@ -157,7 +168,7 @@ def engine(database: Database, settings: Settings, listener: socket.socket) -> I
     thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
 
     def wait() -> Never:
-        thread.join()
+        wait_for(thread)
         raise CannotRun("The HTTP server ended by itself; the log above says why.")
 
     with working(database):

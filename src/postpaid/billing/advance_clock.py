@@ -11,7 +11,7 @@ import time
 from datetime import datetime
 
 from postpaid.billing import collect
-from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.pass_time import due_at, run_passes
 from postpaid.billing.perform import Act
 from postpaid.storage import payments, test_clocks
@@ -61,7 +61,15 @@ def _step(database: Database, act: Act, clock_id: str) -> datetime | None:
         announce(
             conn,
             at_target,
-            [Announcement("test_helpers.test_clock.ready", "test_clock", clock_id, arrived)],
+            [
+                Announcement(
+                    "test_helpers.test_clock.ready",
+                    "test_clock",
+                    clock_id,
+                    arrived,
+                    changes(clock, arrived),
+                )
+            ],
         )
         return None
 

@@ -109,7 +109,7 @@ def perform(
                 break
             first = idempotency.find(conn, act.account_id, key)
             if first is None:
-                continue  # pruned between the two statements: the key is fresh
+                continue  # it was deleted between the two statements: the key is fresh
             if first.fingerprint != fingerprint.digest():
                 raise IdempotencyMismatch(
                     "Keys for idempotent requests can only be used with the same parameters they "

@@ -25,8 +25,9 @@ HAVING count(*) > 1
 LIVE_UNLESS_VOID = """
 SELECT l.account_id, l.invoice_id, l.position, i.status
   FROM invoice_lines l
-  JOIN invoices i ON i.account_id = l.account_id AND i.id = l.invoice_id
- WHERE l.live = (i.status = 'void')
+  LEFT JOIN invoices i ON i.account_id = l.account_id AND i.id = l.invoice_id
+ WHERE i.status IS NULL
+    OR l.live = (i.status = 'void')
 """
 
 TOTAL_IS_SUM_OF_LINES = """
@@ -46,6 +47,8 @@ SELECT c.account_id, c.id, c.next_invoice_sequence, count(i.id)
     ON i.account_id = c.account_id AND i.customer_id = c.id AND i.number IS NOT NULL
  GROUP BY c.account_id, c.id
 HAVING c.next_invoice_sequence - c.first_invoice_sequence <> count(i.id)
+    OR count(DISTINCT substring(i.number FROM '-([0-9]+)$')::bigint) <> count(i.id)
+    OR max(substring(i.number FROM '-([0-9]+)$')::bigint) >= c.next_invoice_sequence
 """
 
 TOTALS_ARE_THE_EVENTS = """
@@ -60,6 +63,14 @@ SELECT coalesce(c.account_id, h.account_id), coalesce(c.customer_id, h.customer_
   FROM counted c
   FULL JOIN usage_hours h USING (account_id, customer_id, meter_id, hour)
  WHERE (c.sum, c.count, c.last_at) IS DISTINCT FROM (h.sum, h.count, h.last_at)
+"""
+
+LAST_IS_THE_LAST_EVENT = """
+SELECT h.account_id, h.customer_id, h.meter_id, h.hour, h.last_reference, h.last_value, e.value
+  FROM usage_hours h
+  LEFT JOIN usage_events e ON e.account_id = h.account_id AND e.reference = h.last_reference
+ WHERE (e.customer_id, e.meter_id, e.occurred_at, e.value)
+       IS DISTINCT FROM (h.customer_id, h.meter_id, h.last_at, h.last_value)
 """
 
 NOT_BEFORE_PERIOD_END = """
@@ -82,18 +93,25 @@ HAVING i.amount_paid <> coalesce(sum(a.amount), 0)
 """
 
 STATUS_HAS_ITS_EVENT = """
-SELECT i.account_id, i.id, i.status
+WITH said AS (
+    SELECT account_id, object_id, type, count(*)
+      FROM events
+     WHERE type IN ('invoice.finalized', 'invoice.paid', 'invoice.voided',
+                    'invoice.marked_uncollectible')
+     GROUP BY account_id, object_id, type
+)
+SELECT i.account_id, i.id, i.status, s.count
   FROM invoices i
+  LEFT JOIN said s
+    ON s.account_id = i.account_id
+   AND s.object_id = i.id
+   AND s.type = CASE i.status
+                WHEN 'open' THEN 'invoice.finalized'
+                WHEN 'paid' THEN 'invoice.paid'
+                WHEN 'void' THEN 'invoice.voided'
+                WHEN 'uncollectible' THEN 'invoice.marked_uncollectible' END
  WHERE i.status <> 'draft'
-   AND (SELECT count(*)
-          FROM events e
-         WHERE e.account_id = i.account_id
-           AND e.object_id = i.id
-           AND e.type = CASE i.status
-                        WHEN 'open' THEN 'invoice.finalized'
-                        WHEN 'paid' THEN 'invoice.paid'
-                        WHEN 'void' THEN 'invoice.voided'
-                        WHEN 'uncollectible' THEN 'invoice.marked_uncollectible' END) <> 1
+   AND s.count IS DISTINCT FROM 1
 """
 
 PARKED = """
@@ -118,10 +136,11 @@ class Check:
 
 CHECKS = (
     Check(1, "An obligation is on more than one live line.", BILLED_ONCE),
-    Check(1, "A line is live on a void invoice, or dead on another.", LIVE_UNLESS_VOID),
+    Check(1, "A line is live on a void invoice, dead on another, or on none.", LIVE_UNLESS_VOID),
     Check(3, "An invoice's totals are not the sum of its lines.", TOTAL_IS_SUM_OF_LINES),
-    Check(5, "A customer's invoice numbers have a gap.", NUMBERS_WITHOUT_GAPS),
+    Check(5, "A customer's invoice numbers have a gap, or one is not its own.", NUMBERS_WITHOUT_GAPS),
     Check(6, "An hour's total is not the sum of its events.", TOTALS_ARE_THE_EVENTS),
+    Check(6, "An hour's last value is not its last event's.", LAST_IS_THE_LAST_EVENT),
     Check(7, "Usage was billed before its period had ended.", NOT_BEFORE_PERIOD_END),
     Check(9, "A status has no event, or more than one.", STATUS_HAS_ITS_EVENT),
     Check(11, "An invoice is paid by more or less than its attempts.", PAID_BY_ITS_ATTEMPTS),

@@ -297,14 +297,20 @@ SELECT EXISTS (
        SELECT
          FROM invoices
         WHERE account_id = %(account_id)s
-          AND number LIKE %(pattern)s
+          AND number >= %(first)s
+          AND number < %(beyond)s
           AND customer_id <> %(customer_id)s)
 """
 
 
 def prefix_was_used(conn: Connection, account_id: int, prefix: str, *, other_than: str) -> bool:
     """Whether an invoice of any customer ``other_than`` this one has a number with the prefix."""
-    parameters = {"account_id": account_id, "pattern": f"{prefix}-%", "customer_id": other_than}
+    parameters = {
+        "account_id": account_id,
+        "first": f"{prefix}-",
+        "beyond": f"{prefix}.",  # the character after "-"
+        "customer_id": other_than,
+    }
     row = conn.execute(PREFIX_WAS_USED, parameters).fetchone()
     return bool(row and row[0])
 

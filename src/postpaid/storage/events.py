@@ -73,7 +73,8 @@ SELECT id, type, object_type, object_id, snapshot::text, previous::text, request
        idempotency_key, clock_id, created_at
   FROM events
  WHERE account_id = %(account_id)s
-   AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s) OR type LIKE ANY(%(patterns)s::text[]))
+   AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s)
+        OR (%(patterns)s::text[] IS NOT NULL AND type LIKE ANY(%(patterns)s)))
    AND (%(object_id)s::text IS NULL OR object_id = %(object_id)s)
    AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
@@ -95,7 +96,7 @@ def list_page(
     parameters: dict[str, Any] = {
         "account_id": account_id,
         "types": None if types is None else list(types),
-        "patterns": patterns,
+        "patterns": patterns or None,  # none is no condition, and exact types have an index
         "object_id": object_id,
         "created_from": created_from,
         "created_before": created_before,

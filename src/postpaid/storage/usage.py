@@ -197,7 +197,7 @@ def totals(conn: Connection, account_id: int, windows: Sequence[Window]) -> list
 
 
 TOTALS_BY_STEP = """
-SELECT *
+SELECT start_at, sum, count, last_value, last_at
   FROM (SELECT date_trunc(%(step)s, hour, 'UTC') AS start_at, sum(sum) AS sum,
                sum(count)::bigint AS count,
                (array_agg(last_value ORDER BY last_at DESC, last_reference DESC))[1] AS last_value,

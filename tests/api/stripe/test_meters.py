@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import stripe
 from refusals import missing, refused
-from shapes import assert_shape
 from stripe import StripeClient
+
+from shapes import assert_shape
 
 CALLS: dict[str, Any] = {
     "display_name": "Calls",

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import stripe
 from refusals import missing, refused
-from shapes import assert_shape
 from stripe import StripeClient
+
+from shapes import assert_shape
 
 TYPED = {"number": "4242 4242 4242 4242", "exp_month": 8, "exp_year": 2099, "cvc": "314"}
 

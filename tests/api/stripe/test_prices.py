@@ -6,8 +6,9 @@ import httpx
 import pytest
 import stripe
 from refusals import missing, refused
-from shapes import assert_shape
 from stripe import StripeClient
+
+from shapes import assert_shape
 
 MONTHLY = {"interval": "month"}
 TIERS = [{"up_to": 1000, "unit_amount_decimal": "0"}, {"up_to": "inf", "unit_amount_decimal": "4"}]

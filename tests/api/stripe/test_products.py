@@ -6,8 +6,9 @@ import httpx
 import pytest
 import stripe
 from refusals import missing, refused
-from shapes import assert_shape
 from stripe import StripeClient
+
+from shapes import assert_shape
 
 EVERYTHING: dict[str, Any] = {
     "active": False,

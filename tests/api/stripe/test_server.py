@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import serve
 from stripe import StripeClient
 
 from postpaid.api.server import RESOURCES, create_app
@@ -15,6 +14,7 @@ from postpaid.api.stripe.routes import Call, Router, Routes
 from postpaid.billing.manage_keys import IssuedKey
 from postpaid.config import Settings
 from postpaid.storage.database import Database
+from serving import serve
 
 
 def test_every_answer_has_its_headers(gadget_http: httpx.Client) -> None:

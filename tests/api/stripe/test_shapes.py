@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import stripe
+
 from shapes import LEFT_OUT, annotations, assert_shape
 
 TIER = {

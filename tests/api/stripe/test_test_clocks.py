@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import stripe
 from refusals import missing, refused
-from shapes import assert_shape
 from stripe import StripeClient
 
 from postpaid import clock
 from postpaid.billing import manage_keys
 from postpaid.storage.database import Database
+from shapes import assert_shape
 
 JANUARY = 1_767_225_600  # 2026-01-01
 HOUR = 3600

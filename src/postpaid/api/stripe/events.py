@@ -20,7 +20,7 @@ from postpaid.api.stripe import (
     test_clocks,
 )
 from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Boolean, ListParams, Text, TimeRange
+from postpaid.api.stripe.params import ListParams, Text, TimeRange
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.core.catalog import Price, Product
@@ -45,7 +45,6 @@ API_VERSION = "2026-10-28.endive"
 
 class EventList(ListParams):
     created: TimeRange | None = None
-    delivery_success: Boolean | None = None
     type: Annotated[str, Text(100)] | None = None
     types: Annotated[list[Annotated[str, Text(100)]], Len(1, 20)] | None = None
 

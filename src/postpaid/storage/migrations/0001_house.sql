@@ -319,7 +319,7 @@ CREATE TABLE invoices (
     subscription_id           object_id,
     clock_id                  object_id,
     status                    text        NOT NULL,
-    number                    text,
+    number                    text        COLLATE "C",
     billing_reason            text        NOT NULL,
     collection_method         text        NOT NULL,
     days_until_due            integer,
@@ -456,7 +456,7 @@ CREATE TABLE events (
 );
 
 CREATE INDEX events_by_type ON events (account_id, type, id);
-CREATE INDEX events_by_object ON events (account_id, object_id, id);
+CREATE INDEX events_by_time ON events (account_id, created_at);
 
 -- ─── Rules that must hold against every writer, us with psql included ───────────────────────
 
