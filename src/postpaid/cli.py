@@ -64,7 +64,7 @@ def serve(
     port: Annotated[int, typer.Option(help="0 is any that is free.")] = 8420,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="How many processes.")] = 1,
 ) -> None:
     """Run the API and the worker, and a PostgreSQL unless you have one, until Ctrl-C."""
     from postpaid import processes, serving

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from postpaid.core.catalog import Product
 from postpaid.core.errors import NotFound
@@ -49,6 +51,27 @@ def test_backward_is_the_list(conn: Connection, seven: list[str], limit: int) ->
         walked = ids(found) + walked
         has_more = found.has_more
     assert walked == seven
+
+
+@given(st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_page_is_a_slice_of_the_list(
+    conn: Connection, seven: list[str], data: st.DataObject
+) -> None:
+    """Whatever is deleted, wherever it starts; and it says truly whether the list goes on."""
+    gone = data.draw(st.sets(st.sampled_from(seven)))
+    cursor = data.draw(st.sampled_from(seven))
+    limit = data.draw(st.integers(1, 8))
+    older = [each for each in seven if each < cursor and each not in gone]
+    newer = [each for each in seven if each > cursor and each not in gone]
+    with conn.transaction(force_rollback=True):
+        customers.mark_deleted(conn, OURS, list(gone), now=NOON)
+        after = customers.list_page(conn, OURS, Page(limit, after=cursor))
+        before = customers.list_page(conn, OURS, Page(limit, before=cursor))
+    assert (ids(after), after.has_more) == (older[:limit], len(older) > limit)
+    assert (ids(before), before.has_more) == (newer[-limit:], len(newer) > limit)
 
 
 def test_a_page_next_to_the_end_is_empty(conn: Connection, seven: list[str]) -> None:

@@ -230,7 +230,6 @@ def test_what_is_named_can_be_expanded(town: Town) -> None:
             "items.data.price.product",
             "items.data.price.tiers",
             "latest_invoice.payments",
-            "latest_invoice.lines.data.pricing.price_details.price",
             "test_clock",
         ],
     ).to_dict()
@@ -246,7 +245,11 @@ def test_what_is_named_can_be_expanded(town: Town) -> None:
     invoice = subscription["latest_invoice"]
     [payment] = invoice["payments"]["data"]
     assert (payment["status"], payment["amount_paid"]) == ("paid", 100)
-    assert invoice["lines"]["data"][0]["pricing"]["price_details"]["price"]["id"] == fee
+    whole = town.client.v1.invoices.retrieve(
+        invoice["id"], {"expand": ["lines.data.pricing.price_details.price", "customer"]}
+    ).to_dict()
+    assert whole["lines"]["data"][0]["pricing"]["price_details"]["price"]["id"] == fee
+    assert whole["customer"]["name"] == "Ada"
     assert subscription["test_clock"]["frozen_time"] == JANUARY
 
 

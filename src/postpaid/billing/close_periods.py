@@ -75,32 +75,32 @@ def close_periods(conn: Connection, act: Act, due: Sequence[Subscription]) -> li
     return drafts
 
 
-def preview(conn: Connection, act: Act, subscription: Subscription) -> Invoice:
-    """The invoice that the subscription's next boundary will bring, with the usage so far.
+def preview(conn: Connection, act: Act, running: Sequence[Subscription]) -> Invoice | None:
+    """The first invoice that the subscriptions' next boundaries will bring, with the usage so far.
 
-    Raises ``InvalidRequest`` when there is none to come.
+    None when none is to come. Raises ``InvalidRequest`` when it could not be billed.
     """
-    upcoming = subscription
-    if subscription.closes_at is None and subscription.ended_at is None:
-        # Not paid yet, so nothing renews by itself: show what comes once it is.
-        upcoming = replace(
-            subscription, closes_at=min(item.period_end for item in subscription.items)
-        )
-    if upcoming.closes_at is None:
-        raise _nothing_to_come(subscription)
-    sold, used = _read(conn, act, [upcoming])
-    invoice = _close(act.at(upcoming.closes_at, act.clock_id), upcoming, sold, used).invoice
-    if invoice is None:
-        raise _nothing_to_come(subscription)
-    return replace(invoice, billing_reason=BillingReason.UPCOMING, finalizes_at=None)
+    # Read.
+    upcoming = [_until_it_closes(each) for each in running if each.ended_at is None]
+    sold, used = _read(conn, act, upcoming)
+
+    # Decide.
+    for each in sorted(upcoming, key=lambda each: (each.closes_at, each.id)):
+        assert each.closes_at is not None, "only a subscription that closes is closed"
+        try:
+            invoice = _close(act.at(each.closes_at, act.clock_id), each, sold, used).invoice
+        except ValueError as unbillable:
+            raise InvalidRequest(str(unbillable), param="subscription") from None
+        if invoice is not None:
+            return replace(invoice, billing_reason=BillingReason.UPCOMING, finalizes_at=None)
+    return None
 
 
-def _nothing_to_come(subscription: Subscription) -> InvalidRequest:
-    return InvalidRequest(
-        f"No upcoming invoices for subscription: {subscription.id}",
-        param="subscription",
-        code="invoice_upcoming_none",
-    )
+def _until_it_closes(subscription: Subscription) -> Subscription:
+    """One that is not paid yet does not renew by itself: as it will be once it is paid."""
+    if subscription.closes_at is not None:
+        return subscription
+    return replace(subscription, closes_at=min(item.period_end for item in subscription.items))
 
 
 def _read(

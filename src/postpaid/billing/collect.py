@@ -145,7 +145,7 @@ def pay(
     customer = locked[invoice.customer_id]
     wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
     if invoice.status == InvoiceStatus.DRAFT:
-        [invoice] = finalize(conn, act, [invoice], locked) or [invoice]
+        [invoice] = finalize(conn, act, [invoice], locked, parks=False)
         if invoice.status == InvoiceStatus.PAID:
             return Paying(invoice.id, [])
     if invoice.status == InvoiceStatus.PAID:
@@ -181,7 +181,7 @@ def finalize_now(
     next_status(invoice.status, InvoiceAction.FINALIZE)
     if auto_advance is not None:
         invoice = replace(invoice, auto_advance=auto_advance)
-    final = finalize(conn, act, [invoice], locked)
+    final = finalize(conn, act, [invoice], locked, parks=False)
     due = [each for each in final if is_collected_automatically(each)]
     attempts = attempt(conn, act, due, locked, wall=wall, automatic=True)
     return Paying(invoice.id, [each.id for each in attempts])

@@ -12,7 +12,7 @@ from typing import Any
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.measure import measure
 from postpaid.billing.perform import Act
-from postpaid.core.errors import NotFound
+from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoicing import (
     Invoice,
     InvoiceStatus,
@@ -29,13 +29,19 @@ from postpaid.storage.database import Connection
 
 
 def finalize(
-    conn: Connection, act: Act, drafts: Sequence[Invoice], locked: Mapping[str, Customer]
+    conn: Connection,
+    act: Act,
+    drafts: Sequence[Invoice],
+    locked: Mapping[str, Customer],
+    *,
+    parks: bool = True,
 ) -> list[Invoice]:
     """Finalize the drafts, whose customers the caller has ``locked``; return them as they are now.
 
     Numbers follow each customer's own sequence without a gap: the sequence moves under the lock, in
-    this transaction. A draft that cannot be rated is parked with the reason, and left out. Raises
-    ``ActionNotAllowed`` for an invoice that is no draft.
+    this transaction. A draft that cannot be rated is parked with the reason, and left out; without
+    ``parks`` it raises ``InvalidRequest``, for a person to hear. Raises ``ActionNotAllowed`` for an
+    invoice that is no draft.
     """
     # Read.
     sold, used = _read(conn, act, drafts)
@@ -50,6 +56,8 @@ def finalize(
         try:
             recounted = with_usage(invoice, sold, owed)
         except ValueError as unbillable:
+            if not parks:
+                raise InvalidRequest(str(unbillable), param="invoice") from None
             parked[invoice.id] = str(unbillable)
             continue
         if recounted is not invoice:

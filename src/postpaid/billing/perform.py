@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from postpaid.core.errors import IdempotencyInUse, IdempotencyMismatch
+from postpaid.core.errors import IdempotencyMismatch
 from postpaid.core.values import replace
 from postpaid.storage import acts, idempotency
 from postpaid.storage.database import Connection, Database
@@ -116,8 +116,8 @@ def perform(
                     f"were first used with. Try using a key other than '{key}' if you meant to "
                     "execute a different request."
                 )
-            if first.status is not None and first.body is not None:
-                return Answer(first.status, first.body, original_request_id=first.request_id)
+            if replay := _replay(first):
+                return replay
             if idempotency.take_over(
                 conn, act.account_id, key, now=moment, leased_until=moment + LEASE
             ):
@@ -125,13 +125,20 @@ def perform(
                 result = first.unfinished
                 break
         if elapsed_s > PATIENCE_S:
-            raise IdempotencyInUse(
-                f"There is currently another in-progress request using the key '{key}'."
-            )
+            raise idempotency.in_use(key)
         time.sleep(PAUSE_S)
 
     assert finish is not None, f"{operation} was left unfinished but has nothing to finish it"
     answer = finish(result)
     with database.transaction() as conn:
-        idempotency.remember(conn, act.account_id, key, answer.status, answer.body)
-    return answer
+        if idempotency.remember(conn, act.account_id, key, answer.status, answer.body):
+            return answer
+        # We were thought dead, and another has answered: there is one answer.
+        return _replay(idempotency.find(conn, act.account_id, key)) or answer
+
+
+def _replay(first: idempotency.KeyedRequest | None) -> Answer | None:
+    """The first request's answer, once it has one."""
+    if first is None or first.status is None or first.body is None:
+        return None
+    return Answer(first.status, first.body, original_request_id=first.request_id)

@@ -6,10 +6,11 @@ one costs the others nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from postpaid.billing.perform import Act
 from postpaid.core.errors import AlreadyExists, BillingError, InvalidRequest, NotFound
 from postpaid.core.metering import Aggregation
+from postpaid.core.money import EXACT
 from postpaid.core.pricing import MAX_DECIMALS, MAX_QUANTITY
 from postpaid.storage import customers, meters, usage
 from postpaid.storage.database import Connection
@@ -25,6 +27,8 @@ PAST = timedelta(days=35)  # Stripe: an event may be 35 days old
 FUTURE = timedelta(minutes=5)  # and, for clocks that differ, 5 minutes ahead
 PAYLOAD_KEYS_MAX = 50
 VALUE_TEXT_MAX = 40
+# Python also takes underscores, spaces, other scripts' digits, and exponents beyond all bounds.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 ONE = Decimal(1)
 
 _encode = msgspec.json.encode
@@ -119,6 +123,7 @@ def record_usage(conn: Connection, act: Act, reported: Reported) -> list[Outcome
             now = clock_by_customer[customer_id] or act.now
             occurred_at = _occurred_at(timestamp, now)
             value = _value(meter, payload)
+            rest = _rest(meter, payload)
         except BillingError as error:
             outcomes.append(Outcome(OutcomeKind.REJECTED, reference, error=error))
             continue
@@ -129,7 +134,7 @@ def record_usage(conn: Connection, act: Act, reported: Reported) -> list[Outcome
         columns.customer_ids.append(customer_id)
         columns.occurred_ats.append(occurred_at)
         columns.values.append(value)
-        columns.payloads.append(_rest(meter, payload))
+        columns.payloads.append(rest)
         columns.received_ats.append(now)
 
     # Write.
@@ -188,7 +193,8 @@ def _occurred_at(timestamp: datetime | None, now: datetime) -> datetime:
             param="timestamp",
             code="timestamp_in_future",
         )
-    return timestamp
+    # Cut to what is stored: rounded up, it could be in the next period.
+    return timestamp.replace(microsecond=timestamp.microsecond // 1000 * 1000)
 
 
 def _value(meter: meters.Meter, payload: Mapping[str, str]) -> Decimal:
@@ -202,20 +208,16 @@ def _value(meter: meters.Meter, payload: Mapping[str, str]) -> Decimal:
             param=param,
             code="meter_event_value_not_found",
         )
-    try:
-        # The length is checked first: a number of a million digits is not worth reading.
-        value = Decimal(text) if len(text) <= VALUE_TEXT_MAX else Decimal("NaN")
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or not _is_plain_number(text):
+    if len(text) > VALUE_TEXT_MAX or not NUMBER.fullmatch(text):
         raise InvalidRequest(
             f"Invalid decimal in payload: {text[:VALUE_TEXT_MAX]}",
             param=param,
             code="meter_event_invalid_value",
         )
-    exponent = value.normalize().as_tuple().exponent
+    value = EXACT.normalize(Decimal(text))
+    exponent = value.as_tuple().exponent
     assert isinstance(exponent, int)
-    if -exponent > MAX_DECIMALS or abs(value) > MAX_QUANTITY:
+    if -exponent > MAX_DECIMALS or not -MAX_QUANTITY <= value <= MAX_QUANTITY:
         raise InvalidRequest(
             f"The value {text} has too many digits: at most {MAX_DECIMALS} decimals and "
             f"{MAX_QUANTITY:f} are allowed.",
@@ -223,11 +225,6 @@ def _value(meter: meters.Meter, payload: Mapping[str, str]) -> Decimal:
             code="meter_event_value_too_many_digits",
         )
     return value
-
-
-def _is_plain_number(text: str) -> bool:
-    """Digits, a point, a sign, an exponent; not the underscores and spaces that Python allows."""
-    return all(character in "0123456789.+-eE" for character in text)
 
 
 def _rest(meter: meters.Meter, payload: Mapping[str, str]) -> str | None:

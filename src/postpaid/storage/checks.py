@@ -41,12 +41,16 @@ HAVING i.subtotal <> coalesce(sum(l.amount), 0)
 """
 
 NUMBERS_WITHOUT_GAPS = """
-SELECT c.account_id, c.id, c.next_invoice_sequence, count(i.id)
+SELECT coalesce(c.account_id, i.account_id), coalesce(c.id, i.customer_id),
+       c.next_invoice_sequence, count(i.id)
   FROM customers c
-  LEFT JOIN invoices i
-    ON i.account_id = c.account_id AND i.customer_id = c.id AND i.number IS NOT NULL
- GROUP BY c.account_id, c.id
-HAVING c.next_invoice_sequence - c.first_invoice_sequence <> count(i.id)
+  FULL JOIN (SELECT account_id, id, customer_id, number
+               FROM invoices
+              WHERE number IS NOT NULL) AS i
+    ON i.account_id = c.account_id AND i.customer_id = c.id
+ GROUP BY c.account_id, c.id, i.account_id, i.customer_id
+HAVING c.id IS NULL
+    OR c.next_invoice_sequence - c.first_invoice_sequence <> count(i.id)
     OR count(DISTINCT substring(i.number FROM '-([0-9]+)$')::bigint) <> count(i.id)
     OR max(substring(i.number FROM '-([0-9]+)$')::bigint) >= c.next_invoice_sequence
 """
@@ -138,7 +142,7 @@ CHECKS = (
     Check(1, "An obligation is on more than one live line.", BILLED_ONCE),
     Check(1, "A line is live on a void invoice, dead on another, or on none.", LIVE_UNLESS_VOID),
     Check(3, "An invoice's totals are not the sum of its lines.", TOTAL_IS_SUM_OF_LINES),
-    Check(5, "A customer's invoice numbers have a gap, or one is not its own.", NUMBERS_WITHOUT_GAPS),
+    Check(5, "A customer's invoice numbers are not one sequence.", NUMBERS_WITHOUT_GAPS),
     Check(6, "An hour's total is not the sum of its events.", TOTALS_ARE_THE_EVENTS),
     Check(6, "An hour's last value is not its last event's.", LAST_IS_THE_LAST_EVENT),
     Check(7, "Usage was billed before its period had ended.", NOT_BEFORE_PERIOD_END),
@@ -167,37 +171,41 @@ class BilledLine(Line):
 
 
 BILLED_USAGE = """
-SELECT l.account_id, l.invoice_id, i.customer_id, l.id, l.obligation, l.part, l.subscription_id,
+WITH billed AS (
+    SELECT l.account_id, l.invoice_id, l.obligation, i.customer_id, i.finalized_at, l.meter_id,
+           l.period_start, l.period_end
+      FROM invoice_lines l
+      JOIN invoices i ON i.account_id = l.account_id AND i.id = l.invoice_id
+     WHERE l.meter_id IS NOT NULL
+       AND l.part = 0
+       AND l.live
+       AND l.period_end <= i.period_end
+       AND i.status IN ('open', 'paid', 'uncollectible')
+       AND (l.account_id, l.obligation) > (%(after_account)s, %(after_obligation)s)
+     ORDER BY l.account_id, l.obligation
+     LIMIT %(limit)s
+)
+SELECT l.account_id, l.invoice_id, b.customer_id, l.id, l.obligation, l.part, l.subscription_id,
        l.subscription_item_id, l.price_id, l.product_id, l.meter_id, l.period_start, l.period_end,
        l.quantity, l.unit_amount, l.tier, l.kind, l.amount, l.description, l.metadata,
        e.sum AS events_sum, e.count AS events_count, e.last AS events_last,
        e.late AS late_events
-  FROM invoice_lines l
-  JOIN invoices i ON i.account_id = l.account_id AND i.id = l.invoice_id
+  FROM billed b
  CROSS JOIN LATERAL (
        SELECT sum(value) AS sum, count(*) AS count,
               (array_agg(value ORDER BY occurred_at DESC, reference DESC))[1] AS last,
-              count(*) FILTER (WHERE received_at >= i.finalized_at) AS late
+              count(*) FILTER (WHERE received_at >= b.finalized_at) AS late
          FROM usage_events u
-        WHERE u.account_id = l.account_id
-          AND u.customer_id = i.customer_id
-          AND u.meter_id = l.meter_id
-          AND u.occurred_at >= l.period_start
-          AND u.occurred_at < l.period_end
+        WHERE u.account_id = b.account_id
+          AND u.customer_id = b.customer_id
+          AND u.meter_id = b.meter_id
+          AND u.occurred_at >= b.period_start
+          AND u.occurred_at < b.period_end
        ) AS e
- WHERE l.meter_id IS NOT NULL
-   AND l.period_end <= i.period_end
-   AND i.status IN ('open', 'paid', 'uncollectible')
-   AND (l.account_id, l.obligation) > (%(after_account)s, %(after_obligation)s)
-   AND (l.account_id, l.obligation) IN (
-       SELECT account_id, obligation
-         FROM invoice_lines
-        WHERE meter_id IS NOT NULL
-          AND part = 0
-          AND live
-          AND (account_id, obligation) > (%(after_account)s, %(after_obligation)s)
-        ORDER BY account_id, obligation
-        LIMIT %(limit)s)
+  JOIN invoice_lines l
+    ON l.account_id = b.account_id
+   AND l.invoice_id = b.invoice_id
+   AND l.obligation = b.obligation
  ORDER BY l.account_id, l.obligation, l.part
 """
 

@@ -111,6 +111,8 @@ def wake_workers(conn: Connection) -> None:
 def _configure(conn: Connection) -> None:
     conn.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     conn.execute("SET TIME ZONE 'UTC'")
+    # A plan kept from when a table was empty reads all of it once it is full.
+    conn.execute("SET plan_cache_mode = force_custom_plan")
 
 
 # ─── Migrations ──────────────────────────────────────────────────────────────────────────────

@@ -16,10 +16,16 @@ SELECT least(
            AND closes_at IS NOT NULL
            AND parked IS NULL),
        (SELECT min(expires_at)
-          FROM subscriptions
+          FROM subscriptions s
          WHERE account_id = %(account_id)s
            AND clock_id = %(clock_id)s
-           AND expires_at IS NOT NULL),
+           AND expires_at IS NOT NULL
+           AND NOT EXISTS (
+               SELECT
+                 FROM payment_attempts a
+                WHERE a.account_id = s.account_id
+                  AND a.invoice_id = s.latest_invoice_id
+                  AND a.status = 'pending')),
        (SELECT min(finalizes_at)
           FROM invoices
          WHERE account_id = %(account_id)s

@@ -74,7 +74,7 @@ SELECT id, type, object_type, object_id, snapshot::text, previous::text, request
   FROM events
  WHERE account_id = %(account_id)s
    AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s)
-        OR (%(patterns)s::text[] IS NOT NULL AND type LIKE ANY(%(patterns)s)))
+        OR (%(prefixes)s::text[] IS NOT NULL AND type ^@ ANY(%(prefixes)s)))
    AND (%(object_id)s::text IS NULL OR object_id = %(object_id)s)
    AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
@@ -92,11 +92,11 @@ def list_page(
     created_before: datetime | None = None,
 ) -> Rows[Event]:
     """Events newest first; a type may end in ``.*`` to mean all of its kind."""
-    patterns = [name.replace("_", r"\_")[:-1] + "%" for name in types or () if name.endswith(".*")]
+    prefixes = [name.removesuffix("*") for name in types or () if name.endswith(".*")]
     parameters: dict[str, Any] = {
         "account_id": account_id,
         "types": None if types is None else list(types),
-        "patterns": patterns or None,  # none is no condition, and exact types have an index
+        "prefixes": prefixes or None,  # none is no condition, and exact types have an index
         "object_id": object_id,
         "created_from": created_from,
         "created_before": created_before,

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Json
 
+from postpaid.core.errors import IdempotencyInUse
 from postpaid.storage.database import Connection, fetch_one
 
 
@@ -39,18 +41,27 @@ def claim(
     *,
     now: datetime,
 ) -> bool:
-    """True when the key is ours now; waits, on the index, for another who is claiming it."""
-    return bool(
-        conn.execute(
-            CLAIM,
-            {
-                "account_id": account_id,
-                "key": key,
-                "fingerprint": fingerprint,
-                "request_id": request_id,
-                "now": now,
-            },
-        ).rowcount
+    """True when the key is ours now; waits, on the index, for another who is claiming it.
+
+    Raises ``IdempotencyInUse`` when that takes longer than locks are waited for.
+    """
+    parameters = {
+        "account_id": account_id,
+        "key": key,
+        "fingerprint": fingerprint,
+        "request_id": request_id,
+        "now": now,
+    }
+    try:
+        return bool(conn.execute(CLAIM, parameters).rowcount)
+    except psycopg.errors.LockNotAvailable as error:
+        raise in_use(key) from error
+
+
+def in_use(key: str) -> IdempotencyInUse:
+    """What to tell the one who repeats a key too soon."""
+    return IdempotencyInUse(
+        f"There is currently another in-progress request using the key '{key}'."
     )
 
 
@@ -72,16 +83,16 @@ UPDATE idempotency_keys
    SET status = %(status)s, body = %(body)s, unfinished = NULL, leased_until = NULL
  WHERE account_id = %(account_id)s
    AND key = %(key)s
+   AND status IS NULL
 """
 
 
 def remember(
     conn: Connection, account_id: int, key: str, status: int, body: Mapping[str, Any]
-) -> None:
-    """Keep the answer for repeats of the key."""
-    conn.execute(
-        REMEMBER, {"account_id": account_id, "key": key, "status": status, "body": Json(body)}
-    )
+) -> bool:
+    """Keep the answer for repeats of the key; False when there is one already, which stays."""
+    parameters = {"account_id": account_id, "key": key, "status": status, "body": Json(body)}
+    return bool(conn.execute(REMEMBER, parameters).rowcount)
 
 
 REMEMBER_UNFINISHED = """

@@ -5,17 +5,18 @@ CREATE DOMAIN object_id AS text COLLATE "C";
 CREATE OR REPLACE FUNCTION refuse_change_of_finalized_lines()
  RETURNS trigger
  LANGUAGE plpgsql
- SET enable_seqscan TO 'off'
 AS $function$
+DECLARE
+    is_final boolean;
 BEGIN
-    IF EXISTS (
+    EXECUTE 'SELECT EXISTS (
         SELECT
           FROM (SELECT DISTINCT account_id, invoice_id FROM changed_lines) AS l
          WHERE (SELECT i.status
                   FROM invoices i
                  WHERE i.account_id = l.account_id
-                   AND i.id = l.invoice_id) <> 'draft'
-    ) THEN
+                   AND i.id = l.invoice_id) <> ''draft'')' INTO is_final;
+    IF is_final THEN
         RAISE EXCEPTION 'The lines of a finalized invoice never change.'
             USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoice_lines_frozen';
     END IF;
@@ -36,7 +37,7 @@ CREATE OR REPLACE FUNCTION refuse_change_of_finalized_invoice()
  LANGUAGE plpgsql
 AS $function$
 BEGIN
-    RAISE EXCEPTION 'A finalized invoice''s number, recipient and totals never change.'
+    RAISE EXCEPTION 'A finalized invoice keeps its number, recipient and totals, and stays.'
         USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoices_frozen';
 END $function$;
 
@@ -341,7 +342,7 @@ CREATE TABLE invoices (
     subscription_id           object_id,
     clock_id                  object_id,
     status                    text        NOT NULL,
-    number                    text,
+    number                    text        COLLATE "C",
     billing_reason            text        NOT NULL,
     collection_method         text        NOT NULL,
     days_until_due            integer,
@@ -376,8 +377,6 @@ CREATE TABLE invoices (
     parked                    text,
     CONSTRAINT invoices_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT invoices_number_once UNIQUE (account_id, number),
-    CONSTRAINT invoices_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id) REFERENCES
-        customers(account_id, id),
     CONSTRAINT invoices_amount_due_not_negative CHECK (amount_due >= 0),
     CONSTRAINT invoices_finalized_iff_not_draft CHECK ((status = 'draft') = (finalized_at IS NULL)),
     CONSTRAINT invoices_numbered_iff_finalized CHECK ((number IS NULL) = (finalized_at IS NULL)),
@@ -395,8 +394,9 @@ CREATE INDEX invoices_to_finalize ON invoices (account_id, finalizes_at) WHERE f
 CREATE INDEX invoices_to_finalize_on_clock ON invoices (account_id, clock_id, finalizes_at)
     WHERE finalizes_at IS NOT NULL AND clock_id IS NOT NULL AND parked IS NULL;
 CREATE TRIGGER invoices_frozen BEFORE UPDATE ON invoices FOR EACH ROW WHEN (old.finalized_at IS
-    NOT NULL AND (old.number IS DISTINCT FROM new.number OR old.customer_id::text IS DISTINCT
-    FROM new.customer_id::text OR old.subscription_id::text IS DISTINCT FROM
+    NOT NULL AND (old.account_id IS DISTINCT FROM new.account_id OR old.id::text IS DISTINCT
+    FROM new.id::text OR old.number IS DISTINCT FROM new.number OR old.customer_id::text IS
+    DISTINCT FROM new.customer_id::text OR old.subscription_id::text IS DISTINCT FROM
     new.subscription_id::text OR old.currency IS DISTINCT FROM new.currency OR old.subtotal IS
     DISTINCT FROM new.subtotal OR old.total IS DISTINCT FROM new.total OR old.starting_balance
     IS DISTINCT FROM new.starting_balance OR old.ending_balance IS DISTINCT FROM
@@ -405,6 +405,8 @@ CREATE TRIGGER invoices_frozen BEFORE UPDATE ON invoices FOR EACH ROW WHEN (old.
     IS DISTINCT FROM new.finalized_at OR old.period_start IS DISTINCT FROM new.period_start OR
     old.period_end IS DISTINCT FROM new.period_end)) EXECUTE FUNCTION
     refuse_change_of_finalized_invoice();
+CREATE TRIGGER invoices_frozen_delete BEFORE DELETE ON invoices FOR EACH ROW WHEN
+    (old.finalized_at IS NOT NULL) EXECUTE FUNCTION refuse_change_of_finalized_invoice();
 
 CREATE TABLE invoice_lines (
     account_id           integer     NOT NULL,
@@ -491,4 +493,4 @@ CREATE TABLE events (
     CONSTRAINT events_pkey PRIMARY KEY (account_id, id)
 );
 CREATE INDEX events_by_type ON events (account_id, type, id);
-CREATE INDEX events_by_object ON events (account_id, object_id, id);
+CREATE INDEX events_by_time ON events (account_id, created_at);

@@ -343,6 +343,12 @@ SELECT s.id
   JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
  WHERE s.account_id = %(account_id)s
    AND s.expires_at <= %(now)s
+   AND NOT EXISTS (
+       SELECT
+         FROM payment_attempts a
+        WHERE a.account_id = s.account_id
+          AND a.invoice_id = s.latest_invoice_id
+          AND a.status = 'pending')
    AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
  ORDER BY s.expires_at
  LIMIT %(limit)s
@@ -353,7 +359,10 @@ SELECT s.id
 def claim_expiring(
     conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
 ) -> list[Subscription]:
-    """Incomplete subscriptions whose first payment came too late, with their customers locked."""
+    """Incomplete subscriptions whose first payment came too late, with their customers locked.
+
+    One whose payment is under way is left out until its outcome is known.
+    """
     parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
     ids = [row[0] for row in conn.execute(CLAIM_EXPIRING, parameters)]
     if not ids:

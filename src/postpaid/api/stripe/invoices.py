@@ -17,7 +17,7 @@ from postpaid.billing import close_periods, collect, correct, subscribe
 from postpaid.billing.collect import Paying
 from postpaid.billing.finalize import recipient
 from postpaid.billing.perform import Act
-from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.errors import BillingError, InvalidRequest, NotFound
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
 from postpaid.core.money import plain
 from postpaid.core.subscriptions import CollectionMethod
@@ -113,7 +113,12 @@ def _preview(conn: Connection, call: Call, params: InvoicePreview) -> Invoice:
             billing_mode=details.billing_mode,
             currency=params.currency,
         )
-        return subscribe.preview_new(conn, call.act, subscription_from_stripe(asked))
+        try:
+            return subscribe.preview_new(conn, call.act, subscription_from_stripe(asked))
+        except BillingError as error:
+            if error.param[:1] == ("items",):  # which are further within here
+                error.param = ("subscription_details", *error.param)
+            raise
     if details.items is not None or details.billing_mode is not None:
         raise InvalidRequest(
             "Changes of an existing subscription cannot be previewed yet.",
@@ -128,23 +133,29 @@ def _preview(conn: Connection, call: Call, params: InvoicePreview) -> Invoice:
             f"The subscription {subscription.id} does not belong to customer {params.customer}.",
             param="subscription",
         )
-    return close_periods.preview(conn, call.act, subscription)
+    if (invoice := close_periods.preview(conn, call.act, [subscription])) is not None:
+        return invoice
+    raise InvalidRequest(
+        f"No upcoming invoices for subscription: {subscription.id}",
+        param="subscription",
+        code="invoice_upcoming_none",
+    )
 
 
 def _preview_of_customer(conn: Connection, call: Call, customer_id: str) -> Invoice:
     """Stripe: with a customer alone, the next invoice of whichever subscription renews first."""
-    if customer_id not in customers.load(conn, call.act.account_id, [customer_id]):
+    customer = customers.find(conn, call.act.account_id, customer_id)
+    if customer is None or customer.deleted_at:
         raise NotFound.of("customer", customer_id, param="customer")
     running = subscriptions.running_of_customers(conn, call.act.account_id, [customer_id])
     renewing = [each for each in running.values() if each.closes_at]
-    if not renewing:
-        raise InvalidRequest(
-            f"No upcoming invoices for customer: {customer_id}",
-            param="customer",
-            code="invoice_upcoming_none",
-        )
-    first = min(renewing, key=lambda each: (each.closes_at, each.id))
-    return close_periods.preview(conn, call.act, first)
+    if (invoice := close_periods.preview(conn, call.act, renewing)) is not None:
+        return invoice
+    raise InvalidRequest(
+        f"No upcoming invoices for customer: {customer_id}",
+        param="customer",
+        code="invoice_upcoming_none",
+    )
 
 
 @routes.get("/v1/invoices/{invoice}", returns="invoice")

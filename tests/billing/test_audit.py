@@ -1,0 +1,229 @@
+"""The audit is silent while all is well, and names what is not, one thing at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from postpaid.billing import audit as auditing
+from postpaid.billing.audit import audit
+from postpaid.billing.collect import finalize_now
+from postpaid.billing.correct import void_now
+from postpaid.storage.checks import CHECKS
+from postpaid.storage.database import Database
+from world import END, HOUR, START, World, make_world
+
+NEXT = END + HOUR
+
+
+def billed(database: Database, customers: int = 1, card: str = "pm_card_visa") -> World:
+    """A month is over and its invoices are final, and in the next month there is usage already."""
+    world = make_world(database, customers, card=card)
+    world.use(world.customer_ids, 1234)
+    world.use(world.customer_ids, 5, at=NEXT)
+    world.pass_time(END)
+    world.pass_time(NEXT)
+    return world
+
+
+def corrupt(world: World, statement: str) -> None:
+    """What neither we nor the database would ever do: all triggers are off."""
+    with world.database.transaction() as conn:
+        conn.execute("SET LOCAL session_replication_role = replica")
+        mine = {"account_id": world.act.account_id}
+        assert conn.execute(statement.encode(), mine).rowcount > 0
+
+
+def broken(world: World) -> set[int]:
+    """The invariants that the audit says do not hold in the world's account."""
+    return {
+        finding.invariant
+        for finding in audit(world.database)
+        for row in finding.rows
+        if row[0] == world.act.account_id
+    }
+
+
+def test_of_a_healthy_account_there_is_nothing_to_say(database: Database) -> None:
+    paid = billed(database, 3)
+    owing = billed(database, 3, card="pm_card_chargeCustomerFail")
+    with database.transaction() as conn:
+        void_now(conn, owing.at(NEXT), owing.invoices()[0].id)
+    drafted = make_world(database, 3)
+    drafted.pass_time(END)
+    assert {invoice.status for invoice in paid.invoices()} == {"paid"}
+    assert [invoice.status for invoice in owing.invoices()] == ["void", "open", "open"]
+    assert {invoice.status for invoice in drafted.invoices()} == {"draft"}
+    assert broken(paid) == broken(owing) == broken(drafted) == set()
+
+
+def test_usage_that_came_late_is_no_fault(database: Database) -> None:
+    world = billed(database)
+    world.use(world.customer_ids, 99, at=START + HOUR)
+    corrupt(
+        world,
+        "UPDATE usage_events SET received_at = '2026-02-02' WHERE account_id = %(account_id)s"
+        " AND value = 99",
+    )
+    assert broken(world) == set()
+
+
+CORRUPTIONS: dict[str, tuple[set[int], str]] = {
+    "a line that is not live": ({1}, "UPDATE invoice_lines SET live = false WHERE {mine}"),
+    "a line of no invoice": (
+        {1},
+        "UPDATE invoice_lines SET invoice_id = 'in_none' WHERE {mine} AND amount = 0",
+    ),
+    "an invoice that was voided by hand": (
+        {1, 9},
+        "UPDATE invoices SET status = 'void', paid_at = NULL, voided_at = created_at WHERE {mine}",
+    ),
+    "a subtotal": ({3}, "UPDATE invoices SET subtotal = subtotal + 1 WHERE {mine}"),
+    "a total": ({3}, "UPDATE invoices SET total = total + 1 WHERE {mine}"),
+    "what is due": ({3}, "UPDATE invoices SET amount_due = amount_due + 1 WHERE {mine}"),
+    "a starting balance": ({3}, "UPDATE invoices SET starting_balance = -1 WHERE {mine}"),
+    "a line's amount": (
+        {3},
+        "UPDATE invoice_lines SET amount = amount + 1 WHERE {mine} AND meter_id IS NULL",
+    ),
+    "a missing line": ({3}, "DELETE FROM invoice_lines WHERE {mine} AND meter_id IS NULL"),
+    "a sequence that went ahead": (
+        {5},
+        "UPDATE customers SET next_invoice_sequence = 3 WHERE {mine}",
+    ),
+    "a number out of the sequence": (
+        {5},
+        "UPDATE invoices SET number = replace(number, '-0001', '-0002') WHERE {mine}",
+    ),
+    "a number of another kind": ({5}, "UPDATE invoices SET number = 'R2D2' WHERE {mine}"),
+    "a customer who is not there": ({5}, "DELETE FROM customers WHERE {mine}"),
+    "a value": ({6}, "UPDATE usage_events SET value = 6 WHERE {mine} AND value = 5"),
+    "an event that is gone": ({6}, "DELETE FROM usage_events WHERE {mine} AND value = 5"),
+    "an event's time": (
+        {6},
+        "UPDATE usage_events SET occurred_at = occurred_at + interval '1 minute'"
+        " WHERE {mine} AND value = 5",
+    ),
+    "an hour's sum": ({6}, "UPDATE usage_hours SET sum = sum + 1 WHERE {mine}"),
+    "an hour's count": ({6}, "UPDATE usage_hours SET count = count + 1 WHERE {mine}"),
+    "an hour's last value": ({6}, "UPDATE usage_hours SET last_value = 7 WHERE {mine}"),
+    "an hour's last event": ({6}, "UPDATE usage_hours SET last_reference = '' WHERE {mine}"),
+    "an hour that is gone": ({6}, "DELETE FROM usage_hours WHERE {mine}"),
+    "an hour too many": (
+        {6},
+        "INSERT INTO usage_hours SELECT account_id, 'cus_none', meter_id, hour, sum, count,"
+        " last_value, last_at, last_reference FROM usage_hours WHERE {mine}",
+    ),
+    "an invoice from before its period's end": (
+        {7},
+        "UPDATE invoices SET created_at = created_at - interval '1 second' WHERE {mine}",
+    ),
+    "an event that was not said": (
+        {9},
+        "DELETE FROM events WHERE {mine} AND type = 'invoice.paid'",
+    ),
+    "an event that was said twice": (
+        {9},
+        "INSERT INTO events SELECT account_id, id || 'x', type, object_type, object_id, snapshot,"
+        " previous, request_id, idempotency_key, clock_id, created_at FROM events"
+        " WHERE {mine} AND type = 'invoice.paid'",
+    ),
+    "money that nobody paid": (
+        {11},
+        "UPDATE payment_attempts SET amount = amount - 1 WHERE {mine}",
+    ),
+    "a payment that is gone": ({11}, "DELETE FROM payment_attempts WHERE {mine}"),
+    "an invoice that was paid in part": (
+        {11},
+        "UPDATE invoices SET amount_paid = amount_paid - 1 WHERE {mine}",
+    ),
+    "a subscription that is parked": (
+        {12},
+        "UPDATE subscriptions SET parked = 'why' WHERE {mine}",
+    ),
+    "an invoice that is parked": ({12}, "UPDATE invoices SET parked = 'why' WHERE {mine}"),
+    "a quantity": (
+        {13},
+        "UPDATE invoice_lines SET quantity = quantity + 1 WHERE {mine} AND tier = 2",
+    ),
+    "an amount of usage": (
+        {3, 13},
+        "UPDATE invoice_lines SET amount = amount + 1 WHERE {mine} AND tier = 2",
+    ),
+    "a price": (
+        {13},
+        "UPDATE prices SET tiers = jsonb_set(tiers, '{1,unit_amount}', '\"2\"')"
+        " WHERE {mine} AND tiers IS NOT NULL",
+    ),
+    "usage that was billed": (
+        {6, 13},
+        "UPDATE usage_events SET value = 1235 WHERE {mine} AND value = 1234",
+    ),
+    "usage that was billed, with its hour": (
+        {13},
+        "WITH changed AS (UPDATE usage_events SET value = 1235 WHERE {mine} AND value = 1234)"
+        " UPDATE usage_hours SET sum = 1235, last_value = 1235 WHERE {mine} AND sum = 1234",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CORRUPTIONS)
+def test_the_audit_names_the_invariant_of(database: Database, what: str) -> None:
+    world = billed(database)
+    assert broken(world) == set()
+    invariants, statement = CORRUPTIONS[what]
+    corrupt(world, statement.replace("{mine}", "account_id = %(account_id)s"))
+    assert broken(world) == invariants
+
+
+def test_the_audit_names_what_was_billed_twice(fresh_database_url: str) -> None:
+    database = Database(fresh_database_url, pool_size=2)
+    world = billed(database, 2)
+    with database.transaction() as conn:
+        conn.execute("DROP INDEX invoice_lines_billed_once")
+    corrupt(
+        world,
+        "UPDATE invoice_lines SET obligation = 'the same' WHERE account_id = %(account_id)s"
+        " AND meter_id IS NULL",
+    )
+    assert broken(world) == {1}
+    database.close()
+
+
+def test_every_check_finds_something() -> None:
+    found = {invariant for invariants, _ in CORRUPTIONS.values() for invariant in invariants}
+    assert {check.invariant for check in CHECKS} | {13} == found
+
+
+def test_usage_is_rated_again_behind_any_number_of_drafts(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing, "BATCH", 1)
+    world = make_world(database, 4)
+    world.use(world.customer_ids, 1234)
+    world.pass_time(END)
+    last = max(world.invoices(), key=lambda invoice: invoice.subscription_id or "")
+    with database.transaction() as conn:
+        finalize_now(conn, world.at(END), last.id)
+    assert broken(world) == set()
+    corrupt(
+        world,
+        "UPDATE invoice_lines SET quantity = quantity + 1 WHERE account_id = %(account_id)s"
+        f" AND tier = 2 AND invoice_id = '{last.id}'",
+    )
+    assert broken(world) == {13}
+
+
+def test_a_finding_shows_its_rows(database: Database) -> None:
+    world = billed(database, 2)
+    corrupt(
+        world,
+        "UPDATE subscriptions SET parked = 'It is too large.' WHERE account_id = %(account_id)s",
+    )
+    [rows] = [finding.rows for finding in audit(database) if finding.invariant == 12]
+    mine = [row for row in rows if row[0] == world.act.account_id]
+    assert sorted(mine) == [
+        (world.act.account_id, each.id, END + timedelta(days=28), "It is too large.")
+        for each in world.subscriptions()
+    ]
