@@ -57,7 +57,14 @@ class World:
         while run_passes(self.database, self.at(now), wall=now):
             pass
 
-    def use(self, customer_ids: Sequence[str], value: Any, *, at: datetime | None = None) -> None:
+    def use(
+        self,
+        customer_ids: Sequence[str],
+        value: Any,
+        *,
+        at: datetime | None = None,
+        received_at: datetime | None = None,
+    ) -> None:
         """An event of each of the customers; an hour after the start unless told otherwise."""
         at = at or self.period.start + HOUR
         columns = usage.UsageColumns(
@@ -67,7 +74,7 @@ class World:
             occurred_ats=[at] * len(customer_ids),
             values=[Decimal(value)] * len(customer_ids),
             payloads=[None] * len(customer_ids),
-            received_ats=[at] * len(customer_ids),
+            received_ats=[received_at or at] * len(customer_ids),
         )
         with self.database.transaction() as conn:
             usage.insert_many(conn, self.act.account_id, columns)

@@ -112,6 +112,25 @@ def test_a_person_who_finalizes_what_cannot_be_rated_is_told_why(database: Datab
     assert world.findings() == []
 
 
+def test_what_a_person_has_seen_to_is_no_longer_parked(database: Database) -> None:
+    world = make_world(database, 1)
+    world.pass_time(END)
+    for value in (10**15, 10**15):
+        world.use(world.customer_ids, value)
+    finalize_pass(world)
+    [parked] = world.invoices()
+    assert len(world.findings()) == 1
+
+    world.use(world.customer_ids, -(10**15))
+    with database.transaction() as conn:
+        paying = finalize_now(conn, world.at(FINAL), parked.id, auto_advance=False)
+
+    [invoice] = world.invoices()
+    assert (invoice.id, invoice.status, invoice.total) == (parked.id, "open", FEE + 10**15 - 1000)
+    assert paying.attempt_ids == []
+    assert world.findings() == []
+
+
 def test_an_invoice_of_nobody_cannot_be_locked(database: Database) -> None:
     world, stranger = make_world(database, 1), make_world(database, 1)
     world.pass_time(END)

@@ -94,7 +94,9 @@ def test_an_event_is_stored_as_it_was_reported(conn: Connection, act: Act) -> No
     assert usage.load(conn, ACCOUNT, ["x"]) == {
         "x": UsageEvent("x", "mtr_call", "cus_1", at, Decimal("2.5"))
     }
-    rest = conn.execute("SELECT payload, received_at FROM usage_events").fetchall()
+    rest = conn.execute(
+        "SELECT payload, received_at FROM usage_events WHERE account_id = %s", (ACCOUNT,)
+    ).fetchall()
     assert rest == [({"region": "eu", "a": "☃"}, NOW)]
 
 
@@ -334,5 +336,7 @@ def test_usage_lies_near_the_customers_present(
 def test_on_a_test_clock_it_is_the_clocks_time(conn: Connection, act: Act) -> None:
     mine, its = record(conn, act, event(), event(customer="cus_clock"))
     assert (mine.occurred_at, its.occurred_at) == (NOW, FROZEN)
-    received = conn.execute("SELECT received_at FROM usage_events ORDER BY 1").fetchall()
+    received = conn.execute(
+        "SELECT received_at FROM usage_events WHERE account_id = %s ORDER BY 1", (ACCOUNT,)
+    ).fetchall()
     assert received == [(NOW,), (FROZEN,)]

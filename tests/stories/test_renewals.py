@@ -151,6 +151,27 @@ def test_voiding_an_older_invoice_changes_nothing_else(town: Town) -> None:
     assert town.subscription(subscription).status == "past_due"
 
 
+def test_a_customer_who_owes_is_delinquent_until_anything_is_paid(town: Town) -> None:
+    clock, customer, subscription, february = missed(town)
+    customers = town.client.v1.customers
+    assert customers.retrieve(customer).delinquent is True
+    with pytest.raises(stripe.CardError):
+        town.client.v1.invoices.pay(february.id)
+    town.advance(clock, MARCH + HOUR)
+    assert customers.retrieve(customer).delinquent is True
+
+    town.client.v1.invoices.pay(february.id, {"paid_out_of_band": True})
+
+    assert customers.retrieve(customer).delinquent is False
+    assert town.subscription(subscription).status == "past_due"  # which is about the latest
+    told = [each for each in town.events(customer) if each.type == "customer.updated"]
+    changed = [each.data.to_dict()["previous_attributes"] for each in told]
+    assert [each for each in changed if "delinquent" in each] == [
+        {"delinquent": False},
+        {"delinquent": True},
+    ]
+
+
 # ─── What it is paid with ────────────────────────────────────────────────────────────────────
 
 

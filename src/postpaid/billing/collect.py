@@ -398,6 +398,10 @@ def _record(
     )
     follow(conn, act, paid_now, SubscriptionAction.PAY)
     follow(conn, act, missed, SubscriptionAction.MISS_PAYMENT)
+    by_ourselves = {each.invoice_id for each in concluded if each.automatic}
+    missed_by_us = [invoice for invoice in missed if invoice.id in by_ourselves]
+    _mark_delinquent(conn, act, paid_now, delinquent=False)
+    _mark_delinquent(conn, act, missed_by_us, delinquent=True)
 
 
 def _concluded(attempt: PaymentAttempt, outcome: Outcome, now: datetime) -> PaymentAttempt:
@@ -428,6 +432,7 @@ def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:
     said = Announcement("invoice.paid", "invoice", after.id, replace(after, lines=()))
     announce(conn, act, [said])  # and no payment_succeeded: there was none (Stripe)
     follow(conn, act, [after], SubscriptionAction.PAY)
+    _mark_delinquent(conn, act, [after], delinquent=False)
 
 
 def _record_missed(conn: Connection, act: Act, missed: Sequence[Invoice]) -> None:
@@ -452,3 +457,23 @@ def _record_missed(conn: Connection, act: Act, missed: Sequence[Invoice]) -> Non
         ],
     )
     follow(conn, act, tried, SubscriptionAction.MISS_PAYMENT)
+    _mark_delinquent(conn, act, tried, delinquent=True)
+
+
+def _mark_delinquent(
+    conn: Connection, act: Act, concluded: Sequence[Invoice], *, delinquent: bool
+) -> None:
+    """Stripe: an automatic payment that fails makes a customer delinquent, and any payment not."""
+    if not concluded:
+        return
+    ids = {invoice.customer_id for invoice in concluded}
+    changed = customers.mark_delinquent(conn, act.account_id, ids, delinquent=delinquent)
+    before = {"delinquent": not delinquent}
+    announce(
+        conn,
+        act,
+        [
+            Announcement("customer.updated", "customer", each.id, each, before)
+            for each in changed.values()
+        ],
+    )

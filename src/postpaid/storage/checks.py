@@ -8,11 +8,14 @@ a future migration has not passed through them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from postpaid.core.invoicing import Line
 from postpaid.storage.database import Connection, fetch
+
+MARGIN = timedelta(minutes=1)  # longer than a request takes, or machines' clocks differ
 
 BILLED_ONCE = """
 SELECT account_id, obligation, part, count(*)
@@ -122,10 +125,12 @@ PARKED = """
 SELECT account_id, id, closes_at, parked
   FROM subscriptions
  WHERE parked IS NOT NULL
+   AND ended_at IS NULL
  UNION ALL
 SELECT account_id, id, finalizes_at, parked
   FROM invoices
  WHERE parked IS NOT NULL
+   AND status = 'draft'
 """
 
 
@@ -194,7 +199,7 @@ SELECT l.account_id, l.invoice_id, b.customer_id, l.id, l.obligation, l.part, l.
  CROSS JOIN LATERAL (
        SELECT sum(value) AS sum, count(*) AS count,
               (array_agg(value ORDER BY occurred_at DESC, reference DESC))[1] AS last,
-              count(*) FILTER (WHERE received_at >= b.finalized_at) AS late
+              count(*) FILTER (WHERE received_at >= b.finalized_at - %(margin)s::interval) AS late
          FROM usage_events u
         WHERE u.account_id = b.account_id
           AND u.customer_id = b.customer_id
@@ -211,6 +216,15 @@ SELECT l.account_id, l.invoice_id, b.customer_id, l.id, l.obligation, l.part, l.
 
 
 def billed_usage(conn: Connection, after: tuple[int, str], *, limit: int) -> list[BilledLine]:
-    """The lines of the next ``limit`` obligations that billed usage, after the one given."""
-    parameters = {"after_account": after[0], "after_obligation": after[1], "limit": limit}
+    """The lines of the next ``limit`` obligations that billed usage, after the one given.
+
+    Late are also events that were received shortly before the invoice was final: they may have been
+    stored just after it, or by a machine whose clock is a little behind.
+    """
+    parameters = {
+        "after_account": after[0],
+        "after_obligation": after[1],
+        "limit": limit,
+        "margin": MARGIN,
+    }
     return fetch(conn, BilledLine, BILLED_USAGE, parameters)

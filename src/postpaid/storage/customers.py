@@ -279,6 +279,29 @@ def update_invoicing(conn: Connection, account_id: int, customers: Sequence[Cust
         conn.execute(UPDATE_INVOICING, {"account_id": account_id, "rows": rows})
 
 
+MARK_DELINQUENT = """
+UPDATE customers
+   SET delinquent = %(delinquent)s
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND delinquent <> %(delinquent)s
+   AND deleted_at IS NULL
+RETURNING id
+"""
+
+
+def mark_delinquent(
+    conn: Connection, account_id: int, ids: Iterable[str], *, delinquent: bool
+) -> dict[str, Customer]:
+    """Write whether the customers, which the caller has locked, owe what they should have paid.
+
+    Gives those of whom it was not so before, by id.
+    """
+    parameters = {"account_id": account_id, "ids": list(ids), "delinquent": delinquent}
+    changed = [row[0] for row in conn.execute(MARK_DELINQUENT, parameters)]
+    return load(conn, account_id, changed) if changed else {}
+
+
 MARK_DELETED = """
 UPDATE customers
    SET deleted_at = %(now)s
