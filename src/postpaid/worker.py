@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from postpaid import clock, ids
 from postpaid.billing.advance_clock import advance_clock
@@ -30,33 +31,46 @@ def run(database: Database, stop: threading.Event) -> None:
     clocks.join()
 
 
-def _loop(database: Database, stop: threading.Event, work: Callable[[Database], int]) -> None:
-    """A round that fails is logged and tried again: what it did not commit is still due."""
+def _loop(database: Database, stop: threading.Event, work: Callable[[Database, Act], int]) -> None:
+    """Let every account have its turn, again and again.
+
+    What fails in one account is logged and costs the others nothing; what it did not commit is
+    still due, and tried again in the next round.
+    """
     while not stop.is_set():
+        done = 0
         try:
-            if not work(database):
+            for act in _acts(database):
+                with _logged(act):
+                    done += work(database, act)
+            if not done:
                 database.wait_for_work(PAUSE_S)
         except Exception:
             log.exception("A worker's round failed; what is due stays due.")
             stop.wait(PAUSE_S)
 
 
-def _pass_time(database: Database) -> int:
-    """One batch of every pass for every account, by the wall clock; returns how much it was."""
-    done = 0
-    for act in _acts(database):
-        done += run_passes(database, act, wall=act.now)
-        done += settle_abandoned(database, act, wall=act.now)
-    return done
+@contextmanager
+def _logged(act: Act) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        log.exception("Due work of account %d failed; it stays due.", act.account_id)
 
 
-def _advance_clocks(database: Database) -> int:
+def _pass_time(database: Database, act: Act) -> int:
+    """One batch of every pass, by the wall clock; returns how much it was."""
+    done = run_passes(database, act, wall=act.now)
+    return done + settle_abandoned(database, act, wall=act.now)
+
+
+def _advance_clocks(database: Database, act: Act) -> int:
     """Every clock that is on its way, to where it is going; returns how many."""
+    with database.connection() as conn:
+        advancing = test_clocks.advancing(conn, act.account_id)
     done = 0
-    for act in _acts(database):
-        with database.connection() as conn:
-            advancing = test_clocks.advancing(conn, act.account_id)
-        for clock_id in advancing:
+    for clock_id in advancing:
+        with _logged(act):
             done += advance_clock(database, act, clock_id)
     return done
 

@@ -6,6 +6,7 @@ import pytest
 
 from postpaid.billing.close_periods import close_periods, preview
 from postpaid.billing.pass_time import close_due_periods, run_passes
+from postpaid.billing.subscribe import cancel_subscription
 from postpaid.core.errors import Conflict
 from postpaid.storage import subscriptions
 from postpaid.storage.database import Database
@@ -103,6 +104,20 @@ def test_what_cannot_be_rated_is_parked_and_the_others_are_billed(database: Data
     assert (parked, closes_at) == (world.subscription_ids[0], END)
     assert "quantity must be between 0 and 1000000000000000" in reason
     assert run_passes(database, world.at(END + HOUR), wall=END) == 0
+
+
+def test_one_that_is_parked_can_be_ended(database: Database) -> None:
+    world = make_world(database, 1)
+    for _ in range(2):
+        world.use(world.customer_ids, 10**15)
+    close(world)
+    assert len(world.findings()) == 1
+
+    with database.transaction() as conn:
+        cancel_subscription(conn, world.at(END), world.subscription_ids[0])
+
+    assert world.findings() == []
+    assert world.invoices() == []
 
 
 # ─── Statements ──────────────────────────────────────────────────────────────────────────────

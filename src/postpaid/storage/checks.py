@@ -125,12 +125,10 @@ PARKED = """
 SELECT account_id, id, closes_at, parked
   FROM subscriptions
  WHERE parked IS NOT NULL
-   AND ended_at IS NULL
  UNION ALL
 SELECT account_id, id, finalizes_at, parked
   FROM invoices
  WHERE parked IS NOT NULL
-   AND status = 'draft'
 """
 
 

@@ -278,7 +278,8 @@ UPDATE invoices i
        payment_intent_id = r.payment_intent_id, customer_snapshot = r.customer_snapshot,
        description = r.description, footer = r.footer, metadata = r.metadata,
        finalized_at = r.finalized_at, paid_at = r.paid_at, voided_at = r.voided_at,
-       marked_uncollectible_at = r.marked_uncollectible_at
+       marked_uncollectible_at = r.marked_uncollectible_at,
+       parked = CASE WHEN r.status = 'draft' THEN i.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, number text, auto_advance boolean, subtotal bigint, total bigint,
        starting_balance bigint, ending_balance bigint, amount_due bigint, amount_paid bigint,

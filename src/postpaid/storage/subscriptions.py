@@ -270,7 +270,7 @@ UPDATE subscriptions s
        cancellation_feedback = r.cancellation_feedback,
        default_payment_method_id = r.default_payment_method_id,
        latest_invoice_id = r.latest_invoice_id, description = r.description,
-       metadata = r.metadata
+       metadata = r.metadata, parked = CASE WHEN r.ended_at IS NULL THEN s.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, closes_at timestamptz, expires_at timestamptz,
        cancel_at_period_end boolean, canceled_at timestamptz, ended_at timestamptz,
