@@ -8,8 +8,8 @@ import pytest
 
 from postpaid.billing import audit as auditing
 from postpaid.billing.audit import audit
-from postpaid.billing.collect import finalize_now
 from postpaid.billing.correct import void_now
+from postpaid.billing.pay import finalize_now
 from postpaid.storage.checks import CHECKS
 from postpaid.storage.database import Database
 from world import END, HOUR, START, World, make_world

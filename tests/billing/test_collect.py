@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from postpaid import ids
-from postpaid.billing import collect, correct
+from postpaid.billing import collect, correct, pay
 from postpaid.billing.pass_time import (
     expire_unpaid,
     finalize_due_drafts,
@@ -189,12 +189,12 @@ def pay_by_request(database: Database, act: Act, invoice_id: str) -> Answer:
     """As the API does it: the attempt in one transaction, the rest after it."""
 
     def begin(conn: object) -> dict[str, object]:
-        paying = collect.pay(conn, act, invoice_id)  # type: ignore[arg-type]
+        paying = pay.pay(conn, act, invoice_id)  # type: ignore[arg-type]
         return {"invoice": paying.invoice_id, "attempts": paying.attempt_ids}
 
     def finish(begun: object) -> Answer:
-        paying = collect.Paying(begun["invoice"], begun["attempts"])  # type: ignore[index]
-        collect.finish_paying(database, act, paying, declines_raise=True)
+        paying = pay.Paying(begun["invoice"], begun["attempts"])  # type: ignore[index]
+        pay.finish_paying(database, act, paying, declines_raise=True)
         return Answer(200, {"invoice": invoice_id, "status": "paid"})
 
     return perform(database, act, "pay", {"invoice": invoice_id}, begin, finish)
@@ -273,12 +273,12 @@ def test_while_it_is_not_known_nothing_else_may_happen_to_the_invoice(
     with pytest.raises(Conflict), database.transaction() as conn:
         correct.void_now(conn, act, invoice.id)
     with pytest.raises(Conflict), database.transaction() as conn:
-        collect.pay(conn, act, invoice.id, out_of_band=True)
+        pay.pay(conn, act, invoice.id, out_of_band=True)
 
     # Who wants to pay now asks about that very attempt.
     with database.transaction() as conn:
-        paying = collect.pay(conn, act, invoice.id)
-    collect.finish_paying(database, act, paying, declines_raise=True)
+        paying = pay.pay(conn, act, invoice.id)
+    pay.finish_paying(database, act, paying, declines_raise=True)
     assert statuses(world) == (["paid"], ["active"])
     assert len(till.taken) == 1
 
@@ -366,7 +366,7 @@ def test_what_is_paid_cannot_be_paid(database: Database, till: Till) -> None:
     world.pass_time(FINAL)
     [invoice] = world.invoices()
     with pytest.raises(ActionNotAllowed, match="already paid"), database.transaction() as conn:
-        collect.pay(conn, world.at(FINAL), invoice.id)
+        pay.pay(conn, world.at(FINAL), invoice.id)
     assert till.asked == 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from postpaid.billing import collect, correct, subscribe
+from postpaid.billing import pay as payment
 from postpaid.billing.manage_customers import delete_customer
 from postpaid.billing.pass_time import PASSES, run_passes, settle_abandoned
 from postpaid.billing.subscribe import NewItem, NewSubscription
@@ -126,8 +127,8 @@ def do(database: Database, work: Callable[[Connection], Any]) -> Any:
 def pay(world: World, invoice_id: str) -> Callable[[], Any]:
     def run() -> None:
         act = world.at(FINAL)
-        paying = do(world.database, lambda conn: collect.pay(conn, act, invoice_id))
-        collect.finish_paying(world.database, act, paying, declines_raise=True)
+        paying = do(world.database, lambda conn: payment.pay(conn, act, invoice_id))
+        payment.finish_paying(world.database, act, paying, declines_raise=True)
 
     return run
 
@@ -139,7 +140,7 @@ def test_a_person_and_a_pass_finalize_a_draft_once(database: Database) -> None:
 
     def by_hand(invoice_id: str) -> Callable[[], Any]:
         return lambda: do(
-            database, lambda conn: collect.finalize_now(conn, world.at(FINAL), invoice_id)
+            database, lambda conn: payment.finalize_now(conn, world.at(FINAL), invoice_id)
         )
 
     at_once(passes(world, FINAL), *(by_hand(each.id) for each in drafts[:6]))

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from postpaid.billing.collect import finalize_now
 from postpaid.billing.finalize import finalize, lock_invoices
 from postpaid.billing.pass_time import finalize_due_drafts
+from postpaid.billing.pay import finalize_now
 from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, NotFound
 from postpaid.core.values import replace
 from postpaid.storage import customers, invoices

@@ -9,25 +9,18 @@ without an outcome, and ``settle`` asks again, with the same key, whenever the l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from postpaid.billing.announce import Announcement, announce, changes
-from postpaid.billing.finalize import finalize, lock_invoices
 from postpaid.billing.perform import Act
 from postpaid.core.errors import (
-    ActionNotAllowed,
-    Conflict,
     InvalidRequest,
     NotFound,
     Path,
-    PaymentFailed,
 )
 from postpaid.core.invoicing import (
     Invoice,
-    InvoiceAction,
     InvoiceStatus,
-    next_status,
     paid,
 )
 from postpaid.core.subscriptions import (
@@ -85,7 +78,7 @@ def attempt(
         return []
     # Read.
     pending = payments.pending_of(conn, act.account_id, [invoice.id for invoice in due])
-    chosen = _payment_methods(conn, act, due, locked) if method is None else {}
+    chosen = payment_methods_for(conn, act, due, locked) if method is None else {}
 
     # Decide.
     attempts: list[PaymentAttempt] = []
@@ -117,95 +110,6 @@ def settle(database: Database, act: Act, attempts: Sequence[PaymentAttempt]) -> 
     known = {key: outcome for key, outcome in outcomes.items() if not isinstance(outcome, Unknown)}
     with database.transaction() as conn:
         _record(conn, act, [each for each in attempts if each.id in known], known)
-
-
-@dataclass(frozen=True, slots=True)
-class Paying:
-    """An invoice with the attempts at its payment that are written, and not made yet."""
-
-    invoice_id: str
-    attempt_ids: list[str]
-
-
-def pay(
-    conn: Connection,
-    act: Act,
-    invoice_id: str,
-    *,
-    payment_method_id: str | None = None,
-    out_of_band: bool = False,
-) -> Paying:
-    """Begin to pay one invoice because a person says so; ``finish_paying`` after the commit.
-
-    A draft is finalized first. ``out_of_band`` means that the money came some other way. Raises
-    ``ActionNotAllowed`` by the status table, and ``InvalidRequest`` when there is nothing to pay
-    with.
-    """
-    [invoice], locked = lock_invoices(conn, act, [invoice_id])
-    customer = locked[invoice.customer_id]
-    wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
-    if invoice.status == InvoiceStatus.DRAFT:
-        [invoice] = finalize(conn, act, [invoice], locked, parks=False)
-        if invoice.status == InvoiceStatus.PAID:
-            return Paying(invoice.id, [])
-    if invoice.status == InvoiceStatus.PAID:
-        raise ActionNotAllowed("Invoice is already paid.", code="invoice_already_paid")
-    next_status(invoice.status, InvoiceAction.PAY)
-    if out_of_band:
-        _pay_out_of_band(conn, act, invoice)
-        return Paying(invoice.id, [])
-
-    if payment_method_id:
-        method: PaymentMethod | None = check_payment_method(
-            conn, act, customer.id, payment_method_id, param="payment_method"
-        )
-    else:
-        method = _payment_methods(conn, act, [invoice], locked).get(invoice.id)
-    if method is None:
-        raise InvalidRequest(
-            "There is no default payment method set on this customer, its subscription or this "
-            "invoice. Set one, or give a payment_method.",
-            code="resource_missing",
-        )
-    attempts = attempt(conn, act, [invoice], locked, wall=wall, automatic=False, method=method)
-    return Paying(invoice.id, [each.id for each in attempts])
-
-
-def finalize_now(
-    conn: Connection, act: Act, invoice_id: str, *, auto_advance: bool | None = None
-) -> Paying:
-    """Finalize one draft because a person says so, and begin to collect it if that is automatic."""
-    [invoice], locked = lock_invoices(conn, act, [invoice_id])
-    customer = locked[invoice.customer_id]
-    wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
-    next_status(invoice.status, InvoiceAction.FINALIZE)
-    if auto_advance is not None:
-        invoice = replace(invoice, auto_advance=auto_advance)
-    final = finalize(conn, act, [invoice], locked, parks=False)
-    due = [each for each in final if is_collected_automatically(each)]
-    attempts = attempt(conn, act, due, locked, wall=wall, automatic=True)
-    return Paying(invoice.id, [each.id for each in attempts])
-
-
-def finish_paying(database: Database, act: Act, paying: Paying, *, declines_raise: bool) -> None:
-    """Make the attempts; safe to repeat. Raises ``PaymentFailed`` for a decline if asked to."""
-    with database.connection() as conn:
-        attempts = list(payments.load(conn, act.account_id, paying.attempt_ids).values())
-        invoice = invoices.load(conn, act.account_id, [paying.invoice_id])[paying.invoice_id]
-        customer = customers.load(conn, act.account_id, [invoice.customer_id])[invoice.customer_id]
-    at_customer = act.at(customer.now(act.now), customer.clock_id)
-    settle(
-        database, at_customer, [each for each in attempts if each.status == AttemptStatus.PENDING]
-    )
-    if declines_raise:
-        with database.connection() as conn:
-            for each in payments.load(conn, act.account_id, paying.attempt_ids).values():
-                if each.status == AttemptStatus.FAILED:
-                    raise PaymentFailed(
-                        each.failure_message or "The payment failed.",
-                        code=each.failure_code,
-                        decline_code=each.decline_code,
-                    )
 
 
 def check_payment_method(
@@ -270,7 +174,7 @@ def follow(
     )
 
 
-def _payment_methods(
+def payment_methods_for(
     conn: Connection, act: Act, due: Sequence[Invoice], locked: Mapping[str, Customer]
 ) -> dict[str, PaymentMethod]:
     """What each invoice is to be paid with, where there is something.
@@ -400,8 +304,8 @@ def _record(
     follow(conn, act, missed, SubscriptionAction.MISS_PAYMENT)
     by_ourselves = {each.invoice_id for each in concluded if each.automatic}
     missed_by_us = [invoice for invoice in missed if invoice.id in by_ourselves]
-    _mark_delinquent(conn, act, paid_now, delinquent=False)
-    _mark_delinquent(conn, act, missed_by_us, delinquent=True)
+    mark_delinquent(conn, act, paid_now, delinquent=False)
+    mark_delinquent(conn, act, missed_by_us, delinquent=True)
 
 
 def _concluded(attempt: PaymentAttempt, outcome: Outcome, now: datetime) -> PaymentAttempt:
@@ -422,17 +326,6 @@ def _concluded(attempt: PaymentAttempt, outcome: Outcome, now: datetime) -> Paym
         failure_message=outcome.message,
         settled_at=now,
     )
-
-
-def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:
-    if payments.pending_of(conn, act.account_id, [invoice.id]):
-        raise Conflict("A payment of this invoice is under way; try again when it is settled.")
-    after = paid(invoice, now=act.now, amount=invoice.amount_remaining, out_of_band=True)
-    invoices.update_many(conn, act.account_id, [after], before=[invoice.status])
-    said = Announcement("invoice.paid", "invoice", after.id, replace(after, lines=()))
-    announce(conn, act, [said])  # and no payment_succeeded: there was none (Stripe)
-    follow(conn, act, [after], SubscriptionAction.PAY)
-    _mark_delinquent(conn, act, [after], delinquent=False)
 
 
 def _record_missed(conn: Connection, act: Act, missed: Sequence[Invoice]) -> None:
@@ -457,10 +350,10 @@ def _record_missed(conn: Connection, act: Act, missed: Sequence[Invoice]) -> Non
         ],
     )
     follow(conn, act, tried, SubscriptionAction.MISS_PAYMENT)
-    _mark_delinquent(conn, act, tried, delinquent=True)
+    mark_delinquent(conn, act, tried, delinquent=True)
 
 
-def _mark_delinquent(
+def mark_delinquent(
     conn: Connection, act: Act, concluded: Sequence[Invoice], *, delinquent: bool
 ) -> None:
     """Stripe: an automatic payment that fails makes a customer delinquent, and any payment not."""

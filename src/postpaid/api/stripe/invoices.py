@@ -13,9 +13,10 @@ from postpaid.api.stripe.params import Boolean, Currency, Id, ListParams, Params
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.subscriptions import BillingModeParam, ItemCreate, SubscriptionCreate
 from postpaid.api.stripe.subscriptions import from_stripe as subscription_from_stripe
-from postpaid.billing import close_periods, collect, correct, subscribe
-from postpaid.billing.collect import Paying
+from postpaid.billing import close_periods, correct, subscribe
+from postpaid.billing import pay as payment
 from postpaid.billing.finalize import recipient
+from postpaid.billing.pay import Paying
 from postpaid.billing.perform import Act
 from postpaid.core.errors import BillingError, InvalidRequest, NotFound
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
@@ -186,7 +187,7 @@ def finalize(call: Call, params: InvoiceFinalize, invoice: str) -> dict[str, Any
     """Finalize a draft, and begin to collect it when that is automatic."""
     return _collected(
         call,
-        lambda conn: collect.finalize_now(
+        lambda conn: payment.finalize_now(
             conn, call.act, invoice, auto_advance=params.auto_advance
         ),
         declines_raise=False,
@@ -198,7 +199,7 @@ def pay(call: Call, params: InvoicePay, invoice: str) -> dict[str, Any]:
     """Pay an invoice now; a decline is an error."""
     return _collected(
         call,
-        lambda conn: collect.pay(
+        lambda conn: payment.pay(
             conn,
             call.act,
             invoice,
@@ -228,7 +229,7 @@ def _collected(call: Call, begin: Any, *, declines_raise: bool) -> dict[str, Any
 
     def finish(begun: dict[str, Any]) -> dict[str, Any]:
         paying = Paying(begun["invoice"], begun["attempts"])
-        collect.finish_paying(call.database, call.act, paying, declines_raise=declines_raise)
+        payment.finish_paying(call.database, call.act, paying, declines_raise=declines_raise)
         return call.read(lambda conn: _one(conn, call, paying.invoice_id))
 
     return call.write_then(write, finish)
