@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 import database
+
+# What a run leaves behind to look at stays in this folder, and not in the machine's.
+TEMPORARY = Path(__file__).parent.parent / ".pytest_cache" / "tmp"
+TEMPORARY.mkdir(parents=True, exist_ok=True)
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
 
 
 @pytest.fixture(scope="session")
