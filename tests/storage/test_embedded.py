@@ -51,12 +51,15 @@ Use = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module")
-def initialized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One data directory for many tests, because making one takes a second."""
-    home = tmp_path_factory.mktemp("initialized") / "data"
-    embedded.start(home, settings=QUICK).stop()
-    yield home
-    shutil.rmtree(home)
+def initialized() -> Iterator[Path]:
+    """One data directory for many tests, because making one takes a second.
+
+    Its path is short, wherever the tests run, so that its socket has a place in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="postpaid-") as folder:
+        home = Path(folder) / "data"
+        embedded.start(home, settings=QUICK).stop()
+        yield home
 
 
 @pytest.fixture
@@ -296,14 +299,14 @@ def test_a_first_start_killed_half_way_is_begun_again(tmp_path: Path, use: Use) 
 
 
 @pytest.fixture(params=["long" * 40, "a, b"])
-def no_place_for_a_socket(
-    request: pytest.FixtureRequest, tmp_path: Path, data_dir: Path
-) -> Iterator[Path]:
+def no_place_for_a_socket(request: pytest.FixtureRequest, data_dir: Path) -> Iterator[Path]:
     """A data directory whose path is too long for a socket, or means two to the client library."""
-    (tmp_path / request.param).mkdir()
-    home = data_dir.rename(tmp_path / request.param / "data")
+    place = data_dir.parent / request.param
+    place.mkdir()
+    home = data_dir.rename(place / "data")
     yield home
     home.rename(data_dir)
+    place.rmdir()
 
 
 def test_a_socket_that_cannot_be_in_the_cluster_is_in_tmp_meanwhile(
