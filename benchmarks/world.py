@@ -33,23 +33,27 @@ class World:
     customer_ids: list[str]
 
 
-def make_world(database: Database, *, customers: int) -> World:
+def make_world(
+    database: Database, *, customers: int, account_id: int | None = None
+) -> World:
     """The account with its catalogue and customers, each with a card that always pays."""
     with database.transaction() as conn:
-        row = conn.execute(
-            "INSERT INTO accounts (id, livemode, name, created_at)"
-            " VALUES (%s, false, %s, %s) RETURNING account_id",
-            (ids.new_id("acct"), ids.new_id("bench"), START),
-        ).fetchone()
-        assert row is not None
-        account_id: int = row[0]
+        if account_id is None:
+            row = conn.execute(
+                "INSERT INTO accounts (id, livemode, name, created_at)"
+                " VALUES (%s, false, %s, %s) RETURNING account_id",
+                (ids.new_id("acct"), ids.new_id("bench"), START),
+            ).fetchone()
+            assert row is not None
+            account_id = int(row[0])
         meter_id, product_id = ids.new_id("mtr"), ids.new_id("prod")
         licence_id, metered_id = ids.new_id("price"), ids.new_id("price")
         conn.execute(
             "INSERT INTO meters (account_id, id, display_name, event_name, aggregation,"
-            " customer_key, value_key, status, created_at, updated_at) VALUES"
+            " customer_key, value_key, status, created_at, updated_at, accepts_past_s,"
+            " accepts_future_s, cancels_within_s) VALUES"
             " (%s, %s, 'Calls', 'api_call', 'sum', 'stripe_customer_id', 'value', 'active',"
-            " %s, %s)",
+            " %s, %s, 3024000, 300, 86400)",
             (account_id, meter_id, START, START),
         )
         conn.execute(

@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.types.json import Json
 
 ACCOUNT = -1  # nobody's, so that no other test's rows are in the way
+SERIES = -1
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
@@ -47,6 +48,9 @@ ROWS: dict[str, dict[str, Any]] = {
         "status": "active",
         "created_at": NOW,
         "updated_at": NOW,
+        "accepts_past_s": 35 * 86_400,
+        "accepts_future_s": 300,
+        "cancels_within_s": 86_400,
     },
     "products": {
         "id": "prod_1",
@@ -64,13 +68,66 @@ ROWS: dict[str, dict[str, Any]] = {
         "unit_amount": 1,
         "created_at": NOW,
     },
+    "usage_series": {"customer_id": "cus_1", "meter_id": "mtr_1", "series_id": SERIES},
+    "usage_segments": {"segment": 0, "status": "sealed", "opened_at": NOW, "sealed_at": NOW},
+    "usage_references": {"reference": "event-0", "segment": 0},
     "usage_events": {
+        "segment": 1,
         "reference": "event-1",
-        "meter_id": "mtr_1",
-        "customer_id": "cus_1",
+        "series_id": SERIES,
         "occurred_at": NOW,
         "received_at": NOW,
         "value": 1,
+    },
+    "usage_hours": {"series_id": SERIES, "hour": NOW, "sum": 1, "count": 1},
+    "usage_windows": {"series_id": SERIES, "start_at": NOW, "end_at": NOW + 744 * HOUR},
+    "usage_backfills": {"id": "bkf_1", "status": "open", "created_at": NOW},
+    "usage_backfill_series": {
+        "backfill_id": "bkf_1",
+        "series_id": SERIES,
+        "first_at": NOW,
+        "last_at": NOW,
+    },
+    "usage_conflicts": {
+        "id": "mtcon_1",
+        "reference": "event-1",
+        "event_name": "call",
+        "customer_id": "cus_1",
+        "occurred_at": NOW,
+        "value": "2",
+        "payload": Json({}),
+        "received_at": NOW,
+        "actor": "key_1",
+    },
+    "usage_rejections": {
+        "window_start": NOW,
+        "meter_id": "mtr_1",
+        "code": "meter_event_invalid_value",
+        "count": 1,
+        "samples": Json([]),
+    },
+    "meter_event_sessions": {
+        "id": "mes_1",
+        "key_id": "key_1",
+        "digest": b"digest",
+        "created_at": NOW,
+        "expires_at": NOW + HOUR,
+    },
+    "billing_alerts": {
+        "id": "alrt_1",
+        "title": "Much",
+        "meter_id": "mtr_1",
+        "recurrence": "one_time",
+        "gte": 100,
+        "status": "active",
+        "created_at": NOW,
+    },
+    "alert_firings": {
+        "alert_id": "alrt_1",
+        "customer_id": "cus_1",
+        "window_key": "all",
+        "quantity": 100,
+        "fired_at": NOW,
     },
     "subscriptions": {
         "id": "sub_1",
@@ -143,13 +200,16 @@ ROWS: dict[str, dict[str, Any]] = {
     },
 }
 
+OF_NO_ACCOUNT = {"usage_segments", "usage_hours", "usage_windows"}
+
 OPEN: dict[str, Any] = {"status": "open", "number": "ACME-0001", "finalized_at": NOW}
 """What makes a draft an open invoice."""
 
 
 def add(conn: psycopg.Connection[Any], table: str, **values: Any) -> None:
     """Insert the table's row, with other ``values`` where they are given."""
-    row = {"account_id": ACCOUNT} | ROWS[table] | values
+    mine = {} if table in OF_NO_ACCOUNT else {"account_id": ACCOUNT}
+    row = mine | ROWS[table] | values
     statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})").format(
         sql.Identifier(table),
         sql.SQL(", ").join(map(sql.Identifier, row)),

@@ -13,6 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import stripe
 from stripe._stripe_object import StripeObject, UntypedStripeObject
 
+from postpaid.core.metering import Aggregation
+
 # Stripe leaves these out unless they are asked for with expand, or happened.
 LEFT_OUT: dict[type[StripeObject], set[str]] = {
     stripe.Coupon: {"applies_to", "currency_options"},
@@ -25,6 +27,11 @@ LEFT_OUT: dict[type[StripeObject], set[str]] = {
     stripe.SubscriptionItem: {"quantity"},  # not there when metered
     stripe.WebhookEndpoint: {"secret"},  # only when created
     stripe.checkout.Session: {"line_items"},
+}
+
+# Values that are ours, where Stripe enumerates its own.
+OURS: dict[type[StripeObject], dict[str, set[str]]] = {
+    stripe.billing.Meter.DefaultAggregation: {"formula": set(Aggregation)},
 }
 
 
@@ -95,6 +102,8 @@ def _problems_of_object(value: Any, expected: type[StripeObject], place: str) ->
         return
     for key, annotation in annotations(expected).items():
         if key in value:
+            if str(value[key]) in OURS.get(expected, {}).get(key, ()):
+                continue
             yield from problems_of(value[key], annotation, f"{place}.{key}")
         elif key != "deleted" and key not in LEFT_OUT.get(expected, ()):
             yield f"{place}.{key} is missing"

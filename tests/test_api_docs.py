@@ -39,7 +39,7 @@ API = ROOT / "docs" / "api"
 EXAMPLE = re.compile(r"^```sh\n(curl .*?)^```\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CURL = re.compile(r"^```sh\ncurl ", re.MULTILINE)
 JSON = re.compile(r"^```json$", re.MULTILINE)
-PAGE = re.compile(r"\]\(([a-z-]+\.md)\)")
+PAGE = re.compile(r"\]\(([a-z0-9-]+\.md)\)")
 SESSION = re.compile(r"^```python\n(.*?)^```.*?^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SQL = re.compile(r"^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACEHOLDER = re.compile(r"([a-z_]+_)?…(\w*)")
@@ -69,7 +69,7 @@ class Server:
                     method = "GET"
                 case "-H":
                     name, _, value = next(words).partition(": ")
-                    headers[name] = value
+                    headers[name] = self.filled_in(value)
                 case "-d":
                     data.append(self.filled_in(next(words)))
                 case _:
@@ -78,13 +78,13 @@ class Server:
         if method == "GET" and body:
             address, body = f"{address}?{body}", ""
         if body:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
         response = httpx.request(
             method or ("POST" if body else "GET"),
             address,
             content=body.encode(),
             headers=headers,
-            auth=(self.secret, ""),
+            auth=None if "Authorization" in headers else (self.secret, ""),
             timeout=30,
             trust_env=False,
         )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from metered import Stored, store_usage
 from postpaid import ids
 from postpaid.billing import manage_catalog, manage_keys, manage_meters
 from postpaid.billing.audit import audit
@@ -26,7 +27,7 @@ from postpaid.core.subscriptions import (
     Subscription,
     SubscriptionStatus,
 )
-from postpaid.storage import invoices, subscriptions, usage
+from postpaid.storage import invoices, subscriptions
 from postpaid.storage.database import Connection, Database, copy_into, wake_workers
 from postpaid.storage.paging import Page
 
@@ -67,17 +68,22 @@ class World:
     ) -> None:
         """An event of each of the customers; an hour after the start unless told otherwise."""
         at = at or self.period.start + HOUR
-        columns = usage.UsageColumns(
-            references=[ids.new_id("mtev") for _ in customer_ids],
-            meter_ids=[self.meter_id] * len(customer_ids),
-            customer_ids=list(customer_ids),
-            occurred_ats=[at] * len(customer_ids),
-            values=[Decimal(value)] * len(customer_ids),
-            payloads=[None] * len(customer_ids),
-            received_ats=[received_at or at] * len(customer_ids),
-        )
         with self.database.transaction() as conn:
-            usage.insert_many(conn, self.act.account_id, columns)
+            store_usage(
+                conn,
+                self.act.account_id,
+                [
+                    Stored(
+                        ids.new_id("mtev"),
+                        self.meter_id,
+                        customer_id,
+                        at,
+                        Decimal(value),
+                        received_at or at,
+                    )
+                    for customer_id in customer_ids
+                ],
+            )
 
     def invoices(self) -> list[Invoice]:
         """All of them, oldest first."""

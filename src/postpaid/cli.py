@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from postpaid.config import DEFAULT_DATA_DIR, Settings, program, settings
+from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings
+from postpaid.cli_usage import usage
+from postpaid.config import Settings, program, settings
 from postpaid.core.errors import BillingError
-from postpaid.core.values import replace
 
 app = typer.Typer(
     help="A self-hosted billing engine for a base fee, an included allotment, and overage.",
@@ -25,24 +25,9 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Make API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where the PostgreSQL that comes with us keeps its data.",
-        show_default=str(DEFAULT_DATA_DIR),
-    ),
-]
-DatabaseUrl = Annotated[
-    str | None, typer.Option(help="A PostgreSQL of your own, 15 or newer, instead.")
-]
+app.add_typer(usage, name="usage")
 
 ROWS_SHOWN = 5  # of each finding
-
-
-class Mode(StrEnum):
-    TEST = "test"
-    LIVE = "live"
 
 
 def main() -> None:
@@ -69,7 +54,7 @@ def serve(
     """Run the API and the worker, and a PostgreSQL unless you have one, until Ctrl-C."""
     from postpaid import processes, serving
 
-    chosen = _chosen(data_dir, database_url)
+    chosen = chosen_settings(data_dir, database_url)
     serving.heed_signals()
     serving.log_to_stderr()
     if workers == 1:
@@ -118,7 +103,7 @@ def worker(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     serving.log_to_stderr()
     with (
         suppress(KeyboardInterrupt),
-        serving.opened(_chosen(data_dir, database_url)) as database,
+        serving.opened(chosen_settings(data_dir, database_url)) as database,
         serving.working(database) as thread,
     ):
         typer.echo("The worker is running.")
@@ -131,7 +116,7 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Bring the database's schema up to date, as serve does by itself."""
     from postpaid import serving
 
-    with serving.postgres(_chosen(data_dir, database_url)) as url:
+    with serving.postgres(chosen_settings(data_dir, database_url)) as url:
         for name in serving.bring_up_to_date(url):
             typer.echo(f"Applied {name}.")
     typer.echo("The schema is up to date.")
@@ -161,7 +146,7 @@ def audit(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     from postpaid import serving
     from postpaid.billing import audit as auditing
 
-    chosen = _chosen(data_dir, database_url)
+    chosen = chosen_settings(data_dir, database_url)
     if chosen.database_url is None and not chosen.data_dir.exists():
         raise serving.CannotRun(f"There is nothing to audit in {chosen.data_dir}.")
     with serving.opened(chosen) as database:
@@ -191,7 +176,7 @@ def create(
 
     now = clock.now()
     with (
-        serving.opened(_chosen(data_dir, database_url)) as database,
+        serving.opened(chosen_settings(data_dir, database_url)) as database,
         database.transaction() as conn,
     ):
         account = manage_keys.open_account(
@@ -199,14 +184,3 @@ def create(
         )
         key = manage_keys.create_key(conn, account, name, now=now)
     typer.echo(key.secret)
-
-
-def _chosen(data_dir: Path | None, database_url: str | None) -> Settings:
-    """The environment's settings, overridden by a command's flags."""
-    if data_dir is not None and database_url is not None:
-        raise typer.BadParameter("Give --data-dir or --database-url, not both.")
-    if data_dir is not None:
-        return replace(settings(), data_dir=data_dir, database_url=None)
-    if database_url is not None:
-        return replace(settings(), database_url=database_url)
-    return settings()

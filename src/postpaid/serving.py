@@ -25,6 +25,9 @@ from postpaid.config import Settings
 from postpaid.storage import accounts, embedded
 from postpaid.storage.database import Database, migrate
 
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.5  # how often we look whether the embedded PostgreSQL is still there
 GRACE_S = 10  # for requests under way, and for the worker's batch, once we are told to end
 IDLE_S = 75  # a client's idle connection is kept longer than a proxy before us would reuse it
 
@@ -91,8 +94,30 @@ def postgres(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
     else:
-        with embedded.start(settings.data_dir) as server:
+        with embedded.start(settings.data_dir) as server, _watching(server):
             yield server.url
+
+
+@contextmanager
+def _watching(server: embedded.Embedded) -> Iterator[None]:
+    """Have the server launched again, should it be killed before the block ends."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_S):
+            try:
+                if server.revive():
+                    log.warning("PostgreSQL was gone; it has been started again.")
+            except embedded.EmbeddedError as error:
+                log.error("PostgreSQL is gone, and does not start: %s", error)
+
+    thread = threading.Thread(target=watch, name="postgres", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def bring_up_to_date(url: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The worker: what is due, done again and again until told to stop.
 
 Two loops, so that a clock on its way through ten years keeps nobody waiting: one does what is due
-by the wall clock, the other takes test clocks to where they were sent.
+by the wall clock, the other takes test clocks to where they were sent. A third thread looks after
+the segments that usage is stored in.
 """
 
 from __future__ import annotations
@@ -13,22 +14,30 @@ from contextlib import contextmanager
 
 from postpaid import clock, ids
 from postpaid.billing.advance_clock import advance_clock
+from postpaid.billing.keep_segments import keep_segments
 from postpaid.billing.pass_time import run_passes, settle_abandoned
 from postpaid.billing.perform import Act
+from postpaid.billing.report_rejections import report_rejections
 from postpaid.storage import accounts, test_clocks
 from postpaid.storage.database import Database
 
 log = logging.getLogger(__name__)
 
+SEGMENTS_PAUSE_S = 60  # a segment fills in minutes at the least
 PAUSE_S = 0.5  # the longest a loop that found nothing looks away
 
 
 def run(database: Database, stop: threading.Event) -> None:
     """Do due work until ``stop`` is set. Any number of workers may share a database."""
-    clocks = threading.Thread(target=_loop, args=(database, stop, _advance_clocks), name="clocks")
-    clocks.start()
+    others = [
+        threading.Thread(target=_loop, args=(database, stop, _advance_clocks), name="clocks"),
+        threading.Thread(target=_keep_segments, args=(database, stop), name="segments"),
+    ]
+    for thread in others:
+        thread.start()
     _loop(database, stop, _pass_time)
-    clocks.join()
+    for thread in others:
+        thread.join()
 
 
 def _loop(database: Database, stop: threading.Event, work: Callable[[Database, Act], int]) -> None:
@@ -61,7 +70,8 @@ def _logged(act: Act) -> Iterator[None]:
 def _pass_time(database: Database, act: Act) -> int:
     """One batch of every pass, by the wall clock; returns how much it was."""
     done = run_passes(database, act, wall=act.now)
-    return done + settle_abandoned(database, act, wall=act.now)
+    done += settle_abandoned(database, act, wall=act.now)
+    return done + report_rejections(database, act)
 
 
 def _advance_clocks(database: Database, act: Act) -> int:
@@ -73,6 +83,16 @@ def _advance_clocks(database: Database, act: Act) -> int:
         with _logged(act):
             done += advance_clock(database, act, clock_id)
     return done
+
+
+def _keep_segments(database: Database, stop: threading.Event) -> None:
+    """Look after where usage is stored: once a minute, which takes one small query mostly."""
+    while not stop.is_set():
+        try:
+            keep_segments(database, now=clock.now())
+        except Exception:
+            log.exception("The segments of usage could not be kept; it is tried again.")
+        stop.wait(SEGMENTS_PAUSE_S)
 
 
 def _acts(database: Database) -> list[Act]:

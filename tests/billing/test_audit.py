@@ -102,18 +102,29 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
     "an event that is gone": ({6}, "DELETE FROM usage_events WHERE {mine} AND value = 5"),
     "an event's time": (
         {6},
-        "UPDATE usage_events SET occurred_at = occurred_at + interval '1 minute'"
+        "UPDATE usage_events SET occurred_at = occurred_at + interval '1 hour'"
         " WHERE {mine} AND value = 5",
     ),
-    "an hour's sum": ({6}, "UPDATE usage_hours SET sum = sum + 1 WHERE {mine}"),
-    "an hour's count": ({6}, "UPDATE usage_hours SET count = count + 1 WHERE {mine}"),
-    "an hour's last value": ({6}, "UPDATE usage_hours SET last_value = 7 WHERE {mine}"),
-    "an hour's last event": ({6}, "UPDATE usage_hours SET last_reference = '' WHERE {mine}"),
-    "an hour that is gone": ({6}, "DELETE FROM usage_hours WHERE {mine}"),
+    "an hour's sum": ({6}, "UPDATE usage_hours SET sum = sum + 1 WHERE {series}"),
+    "an hour's count": ({6}, "UPDATE usage_hours SET count = count + 1 WHERE {series}"),
+    "an hour without its last value": (
+        {6},
+        "UPDATE meters SET aggregation = 'last' WHERE {mine}",
+    ),
+    "an hour without its greatest value": (
+        {6},
+        "UPDATE meters SET aggregation = 'max' WHERE {mine}",
+    ),
+    "an hour that is gone": ({6}, "DELETE FROM usage_hours WHERE {series}"),
     "an hour too many": (
         {6},
-        "INSERT INTO usage_hours SELECT account_id, 'cus_none', meter_id, hour, sum, count,"
-        " last_value, last_at, last_reference FROM usage_hours WHERE {mine}",
+        "INSERT INTO usage_hours (series_id, hour, sum, count) SELECT series_id,"
+        " hour + interval '1 hour', sum, count FROM usage_hours WHERE {series}",
+    ),
+    "a window of which a part is missing": (
+        {6},
+        "INSERT INTO usage_windows (series_id, start_at, end_at) SELECT series_id, '2000-01-01',"
+        " '2100-01-01' FROM usage_series WHERE {mine}",
     ),
     "an invoice from before its period's end": (
         {7},
@@ -160,10 +171,11 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
         {6, 13},
         "UPDATE usage_events SET value = 1235 WHERE {mine} AND value = 1234",
     ),
-    "usage that was billed, with its hour": (
+    "usage that was billed, with its totals": (
         {13},
-        "WITH changed AS (UPDATE usage_events SET value = 1235 WHERE {mine} AND value = 1234)"
-        " UPDATE usage_hours SET sum = 1235, last_value = 1235 WHERE {mine} AND sum = 1234",
+        "WITH changed AS (UPDATE usage_events SET value = 1235 WHERE {mine} AND value = 1234),"
+        " windows AS (UPDATE usage_windows SET sum = 1235 WHERE {series} AND sum = 1234)"
+        " UPDATE usage_hours SET sum = 1235 WHERE {series} AND sum = 1234",
     ),
 }
 
@@ -173,6 +185,8 @@ def test_the_audit_names_the_invariant_of(database: Database, what: str) -> None
     world = billed(database)
     assert broken(world) == set()
     invariants, statement = CORRUPTIONS[what]
+    series = "series_id IN (SELECT series_id FROM usage_series WHERE {mine})"
+    statement = statement.replace("{series}", series)
     corrupt(world, statement.replace("{mine}", "account_id = %(account_id)s"))
     assert broken(world) == invariants
 

@@ -14,7 +14,7 @@ from command import PATIENCE_S, POSTPAID, environment, run
 
 def test_help_names_every_command() -> None:
     shown = run("--help").stdout
-    for command in ("serve", "worker", "migrate", "demo", "audit", "keys"):
+    for command in ("serve", "worker", "migrate", "demo", "audit", "keys", "usage"):
         assert f" {command} " in shown
 
 
@@ -47,8 +47,10 @@ def test_an_audit_is_silent_or_fails(fresh_database_url: str) -> None:
     assert run("audit", "--database-url", fresh_database_url).returncode == 0
     with psycopg.connect(fresh_database_url) as conn:
         conn.execute(
-            "INSERT INTO usage_hours VALUES"
-            " (1, 'cus_lost', 'mtr_1', '2026-01-01', 7, 1, 7, '2026-01-01', 'ref')"
+            "WITH series AS (INSERT INTO usage_series (account_id, customer_id, meter_id)"
+            " VALUES (1, 'cus_lost', 'mtr_1') RETURNING series_id)"
+            " INSERT INTO usage_hours (series_id, hour, sum, count)"
+            " SELECT series_id, '2026-01-01', 7, 1 FROM series"
         )
     found = run("audit", "--database-url", fresh_database_url)
     assert found.returncode == 1

@@ -79,6 +79,27 @@ def test_a_process_that_dies_is_replaced(serve: Serve, fresh_database_url: str) 
 
 
 @needs_proc
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_database_that_is_killed_is_started_again(
+    serve: Serve, tmp_path: Path, workers: int
+) -> None:
+    """Nobody has to do anything, and who asks in the meantime waits a little, or asks again."""
+    server = serve("--data-dir", tmp_path / "data", f"--workers={workers}")
+    pid_file = tmp_path / "data" / "postgres" / "postmaster.pid"
+    for _ in range(2):
+        killed = int(pid_file.read_text().split("\n")[0])
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_S
+        while runs(killed) or server.get("/health").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert server.get("/v1/customers", server.key).status_code == 200
+    assert server.end() == 0
+    assert server.errors.read_text().count("PostgreSQL was gone; it has been started again.") == 2
+    assert running_in(tmp_path) == []
+
+
+@needs_proc
 def test_no_process_outlives_the_one_that_started_it(serve: Serve, fresh_database_url: str) -> None:
     server = serve("--database-url", fresh_database_url, "--workers=2")
     children = children_of(server.process.pid)

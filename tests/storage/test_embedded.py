@@ -222,6 +222,73 @@ def test_of_four_processes_that_race_one_starts_and_three_attach(data_dir: Path,
     assert len(postmasters(data_dir)) == 1
 
 
+def test_a_server_that_is_killed_is_launched_again_with_all_that_was_committed(
+    data_dir: Path,
+) -> None:
+    with embedded.start(data_dir, settings={**QUICK, "work_mem": "7MB"}) as server:
+        remember(server.url, 43)
+        for _ in range(2):
+            (before,) = postmasters(data_dir)
+            assert not server.revive()
+            kill(before)
+            until(server.revive)
+            assert not server.revive()
+            (after,) = postmasters(data_dir)
+            assert after != before
+            assert answer(server.url, "SELECT value FROM memory") == 43
+            assert answer(server.url, "SHOW work_mem") == "7MB"
+    assert not server.revive()
+    assert postmasters(data_dir) == []
+
+
+def test_of_several_users_of_a_killed_server_one_launches_it(data_dir: Path) -> None:
+    users = [embedded.start(data_dir, settings=QUICK) for _ in range(4)]
+    kill(*postmasters(data_dir))
+    ready = threading.Barrier(4)
+    revived: list[bool] = []
+
+    def revive(user: embedded.Embedded) -> None:
+        ready.wait()
+        revived.append(any(user.revive() for _ in range(1000)))
+
+    threads = [threading.Thread(target=revive, args=(user,)) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(revived) == [False, False, False, True]
+    assert len(postmasters(data_dir)) == 1
+    for user in users:
+        assert answer(user.url) == 1
+        user.stop()
+    assert postmasters(data_dir) == []
+
+
+def test_a_server_that_was_killed_under_busy_connections_is_launched_again(data_dir: Path) -> None:
+    with embedded.start(data_dir, settings=QUICK) as server:
+        with psycopg.connect(server.url) as idle, psycopg.connect(server.url) as busy:
+            idle.execute("SELECT 1")
+            asking = threading.Thread(target=ask_for_long, args=(busy,))
+            asking.start()
+            until(lambda: answer(server.url, COUNT_SLEEPERS) == 1)
+            kill(*postmasters(data_dir))
+            until(server.revive)
+            asking.join()
+            with pytest.raises(psycopg.OperationalError):
+                idle.execute("SELECT 1")
+        assert answer(server.url) == 1
+
+
+COUNT_SLEEPERS = """
+SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'
+"""
+
+
+def ask_for_long(conn: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        conn.execute("SELECT pg_sleep(60)")
+
+
 def test_the_server_of_a_killed_process_is_adopted(data_dir: Path, use: Use) -> None:
     owner = use(data_dir)
     assert said(owner) == "owner"

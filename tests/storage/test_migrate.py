@@ -32,7 +32,9 @@ def folder(tmp_path: Path) -> Path:
 
 def tables(url: str) -> set[str]:
     with psycopg.connect(url) as conn:
-        found = conn.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND oid >= 16384")
+        found = conn.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384"
+        )
         return {name for (name,) in found} - {"schema_migrations"}
 
 

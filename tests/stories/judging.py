@@ -9,6 +9,8 @@ import stripe
 from shapes import assert_shape
 
 KINDS: dict[str, type[stripe.StripeObject]] = {
+    "billing.alert": stripe.billing.Alert,
+    "billing.alert_triggered": stripe.billing.AlertTriggered,
     "billing.meter": stripe.billing.Meter,
     "billing.meter_event": stripe.billing.MeterEvent,
     "billing.meter_event_summary": stripe.billing.MeterEventSummary,

@@ -64,6 +64,11 @@ def document(resources: Iterable[Routes], *, version: str) -> Json:
                     "scheme": "basic",
                     "description": "The API key as the user name, and no password.",
                 },
+                "session": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The authentication_token of a meter event session.",
+                },
             },
             "schemas": definitions | objects | {"error": _ERROR},
             "responses": {
@@ -107,7 +112,7 @@ def _operation(route: Route, schema: Json) -> Json:
                 "description": "Done.",
                 "content": {
                     "application/json": {
-                        "schema": _page(route.returns) if route.many else _ref(route.returns)
+                        "schema": _page(route) if route.many else _ref(route.returns)
                     }
                 },
             },
@@ -115,6 +120,8 @@ def _operation(route: Route, schema: Json) -> Json:
             "5XX": {"$ref": "#/components/responses/error"},
         },
     }
+    if route.auth == "session":
+        operation["security"] = [{"session": []}]
     if description.strip():
         operation["description"] = description.strip()
     if route.method == "POST":
@@ -172,12 +179,23 @@ def _object(name: str) -> Json:
     }
 
 
-def _page(name: str) -> Json:
+def _page(route: Route) -> Json:
+    if route.path.startswith("/v2/"):
+        url = {"type": ["string", "null"]}
+        return {
+            "type": "object",
+            "properties": {
+                "data": {"type": "array", "items": _ref(route.returns)},
+                "next_page_url": url,
+                "previous_page_url": url,
+            },
+            "required": ["data", "next_page_url", "previous_page_url"],
+        }
     return {
         "type": "object",
         "properties": {
             "object": {"const": "list"},
-            "data": {"type": "array", "items": _ref(name)},
+            "data": {"type": "array", "items": _ref(route.returns)},
             "has_more": {"type": "boolean"},
             "url": {"type": "string"},
         },
@@ -200,10 +218,13 @@ _ERROR: Json = {
             "properties": {
                 "type": {
                     "enum": [
+                        "already_canceled",
                         "api_error",
                         "card_error",
                         "idempotency_error",
                         "invalid_request_error",
+                        "not_cancelable",
+                        "temporary_session_expired",
                     ]
                 },
                 "code": {"type": "string"},

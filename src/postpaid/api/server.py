@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import anyio
@@ -11,19 +12,28 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
-from starlette.types import StatelessLifespan
+from starlette.types import Receive, Scope, Send, StatelessLifespan
 
 from postpaid.api import openapi
 from postpaid.api.stripe import (
+    adjustments,
+    alerts,
+    backfills,
     catalog,
+    conflicts,
     customers,
     events,
     invoices,
+    meter_events,
     meters,
     payment_methods,
+    positions,
     subscriptions,
+    summaries,
     test_clocks,
-    usage,
+    thin_events,
+    usage_batch,
+    v2_metering,
 )
 from postpaid.api.stripe.facade import Facade
 from postpaid.api.stripe.routes import Routes
@@ -36,14 +46,42 @@ RESOURCES: Sequence[Routes] = (
     payment_methods.routes,
     catalog.routes,
     meters.routes,
-    usage.routes,
+    meter_events.routes,
+    usage_batch.routes,
+    backfills.routes,
+    summaries.routes,
+    adjustments.routes,
+    conflicts.routes,
+    v2_metering.routes,
     subscriptions.routes,
+    positions.routes,
+    alerts.routes,
     invoices.routes,
     events.routes,
+    thin_events.routes,
     test_clocks.routes,
 )
 
 HEALTH_TIMEOUT_S = 2
+
+FACADES = ("/v1/", "/v2/")
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A façade's requests go straight to it, all others to the framework.
+
+    The framework's layers would cost a usage event more than all that is done with it.
+    """
+
+    facade: Facade
+    framework: FastAPI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(FACADES):
+            await self.facade(scope, receive, send)
+        else:
+            await self.framework(scope, receive, send)
 
 
 def create_app(
@@ -52,12 +90,9 @@ def create_app(
     *,
     resources: Sequence[Routes] = RESOURCES,
     lifespan: StatelessLifespan[FastAPI] | None = None,
-) -> FastAPI:
+) -> App:
     """The application; the caller opens and closes the database, perhaps in ``lifespan``."""
     app = FastAPIOffline(docs_url="/docs", redoc_url=None, title="Postpaid", lifespan=lifespan)
-    facade = Facade(database, resources, body_bytes_max=settings.body_bytes_max)
-    app.mount("/v1", facade)
-    app.mount("/v2", facade)
     app.openapi = functools.cache(  # type: ignore[method-assign]
         lambda: openapi.document(resources, version=version("postpaid"))
     )
@@ -72,4 +107,4 @@ def create_app(
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    return app
+    return App(Facade(database, resources, body_bytes_max=settings.body_bytes_max), app)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from postpaid.billing.measure import recount
 from postpaid.core.invoicing import Obligation, lines_of
-from postpaid.core.metering import UsageTotal, billable_quantity
-from postpaid.storage import catalog, checks, meters
+from postpaid.storage import catalog, checks
 from postpaid.storage.database import Connection, Database
+from postpaid.storage.usage_totals import Window
 
 BATCH = 1000  # obligations rated again in one go
 
@@ -41,7 +43,7 @@ def audit(database: Database) -> list[Finding]:
 def _wrongly_rated(conn: Connection) -> list[tuple[Any, ...]]:
     """Lines that differ from what their window's events are rated at.
 
-    A window in which events arrived after its invoice was final cannot be compared by quantity: the
+    A window whose events changed after its invoice was final cannot be compared by quantity: the
     invoice was right about what was known. Its lines are compared at the quantity they billed.
     """
     wrong: list[tuple[Any, ...]] = []
@@ -52,20 +54,13 @@ def _wrongly_rated(conn: Connection) -> list[tuple[Any, ...]]:
             by_account.setdefault(line.account_id, []).append(line)
         for account_id, lines in by_account.items():
             sold = catalog.load_sold(conn, account_id, {line.price_id or "" for line in lines})
-            meter_by_id = meters.load(conn, account_id, {line.meter_id or "" for line in lines})
+            counted = _recounted(conn, account_id, lines)
             for name, group in groupby(lines, key=lambda line: line.obligation):
                 billed = list(group)
                 first = billed[0]
-                quantity = sum((line.quantity for line in billed), Decimal(0))
-                if not first.late_events:
-                    total = UsageTotal(
-                        first.events_sum or Decimal(0),
-                        first.events_count,
-                        first.events_last,
-                        None if first.events_last is None else first.period_start,
-                    )
-                    aggregation = meter_by_id[first.meter_id or ""].aggregation
-                    quantity = billable_quantity(aggregation, total)
+                quantity = counted.get(name)
+                if quantity is None:
+                    quantity = sum((line.quantity for line in billed), Decimal(0))
                 owed = Obligation(
                     name,
                     first.subscription_id or "",
@@ -89,3 +84,18 @@ def _wrongly_rated(conn: Connection) -> list[tuple[Any, ...]]:
                     )
         after = (batch[-1].account_id, batch[-1].obligation)
     return wrong
+
+
+def _recounted(
+    conn: Connection, account_id: int, lines: Sequence[checks.BilledLine]
+) -> dict[str, Decimal]:
+    """What the events come to, by obligation, where they are those that were billed."""
+    windows = {
+        line.obligation: Window(
+            line.customer_id, line.meter_id or "", line.period_start, line.period_end
+        )
+        for line in lines
+        if not line.usage_changed
+    }
+    ended = max(line.period_end for line in lines)
+    return recount(conn, account_id, windows, now=ended)

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.measure import measure
+from postpaid.billing.open_windows import open_next_windows
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoicing import (
@@ -32,7 +33,7 @@ from postpaid.core.subscriptions import (
     ended,
 )
 from postpaid.core.values import replace
-from postpaid.storage import catalog, invoices, subscriptions, usage
+from postpaid.storage import catalog, customers, invoices, subscriptions, usage_totals
 from postpaid.storage.database import Connection
 
 
@@ -71,6 +72,8 @@ def close_periods(conn: Connection, act: Act, due: Sequence[Subscription]) -> li
         conn, act.account_id, [item for each in closed for item in each.after.items]
     )
     subscriptions.park(conn, act.account_id, parked)
+    renewed = [each.after for each in closed if each.after.ended_at is None]
+    open_next_windows(conn, act, renewed, sold)
     announce(conn, act, [said for each in closed for said in _announcements(each)])
     return drafts
 
@@ -82,7 +85,7 @@ def preview(conn: Connection, act: Act, running: Sequence[Subscription]) -> Invo
     """
     # Read.
     upcoming = [_until_it_closes(each) for each in running if each.ended_at is None]
-    sold, used = _read(conn, act, upcoming)
+    sold, used = _read(conn, _at_present(conn, act, upcoming), upcoming)
 
     # Decide.
     for each in sorted(upcoming, key=lambda each: (each.closes_at, each.id)):
@@ -94,6 +97,14 @@ def preview(conn: Connection, act: Act, running: Sequence[Subscription]) -> Invo
         if invoice is not None:
             return replace(invoice, billing_reason=BillingReason.UPCOMING, finalizes_at=None)
     return None
+
+
+def _at_present(conn: Connection, act: Act, upcoming: Sequence[Subscription]) -> Act:
+    """The act at the present of the customer whose subscriptions these are."""
+    found = customers.load(conn, act.account_id, {each.customer_id for each in upcoming})
+    for customer in found.values():
+        return act.at(customer.now(act.now), customer.clock_id)
+    return act
 
 
 def _until_it_closes(subscription: Subscription) -> Subscription:
@@ -114,10 +125,10 @@ def _read(
         for item in metered_items(subscription, sold):
             meter_id = sold[item.price_id].price.meter_id
             assert meter_id is not None, "a metered price has a meter"
-            windows[obligation_of(item).name] = usage.Window(
+            windows[obligation_of(item).name] = usage_totals.Window(
                 subscription.customer_id, meter_id, item.period_start, item.period_end
             )
-    return sold, measure(conn, act.account_id, windows)
+    return sold, measure(conn, act.account_id, windows, now=act.now)
 
 
 def _close(

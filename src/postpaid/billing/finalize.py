@@ -23,7 +23,7 @@ from postpaid.core.invoicing import (
 )
 from postpaid.core.subscriptions import Catalog
 from postpaid.core.values import replace
-from postpaid.storage import catalog, customers, invoices, usage
+from postpaid.storage import catalog, customers, invoices, usage_totals
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
@@ -127,18 +127,20 @@ def recipient(customer: Customer) -> dict[str, Any]:
 def _read(
     conn: Connection, act: Act, drafts: Sequence[Invoice]
 ) -> tuple[Catalog, dict[str, Decimal]]:
-    windows: dict[str, usage.Window] = {}
+    windows: dict[str, usage_totals.Window] = {}
     price_ids: set[str] = set()
     for invoice in drafts:
         for line in metered_obligations(invoice):
             assert line.meter_id is not None
             assert line.price_id is not None
             price_ids.add(line.price_id)
-            windows[line.obligation] = usage.Window(
+            windows[line.obligation] = usage_totals.Window(
                 invoice.customer_id, line.meter_id, line.period_start, line.period_end
             )
     sold = catalog.load_sold(conn, act.account_id, price_ids)
-    return sold, measure(conn, act.account_id, windows)
+    # A person's act is at the wall clock's time, and the customer's periods may end after that.
+    ended = max((window.end for window in windows.values()), default=act.now)
+    return sold, measure(conn, act.account_id, windows, now=ended)
 
 
 def _announcements(invoice: Invoice) -> list[Announcement]:

@@ -1,4 +1,4 @@
-"""Create meters, rename them, and let them take events or not."""
+"""Create meters, change their names and spans, and let them take events or not."""
 
 from __future__ import annotations
 
@@ -23,16 +23,28 @@ def create_meter(
     aggregation: Aggregation,
     customer_key: str,
     value_key: str,
+    event_time_window: str | None = None,
+    accepts_past_s: int = meters.ACCEPTS_PAST_S,
+    accepts_future_s: int = meters.ACCEPTS_FUTURE_S,
+    cancels_within_s: int = meters.CANCELS_WITHIN_S,
 ) -> Meter:
     """Add a meter, which takes events from now on.
 
     Raises ``AlreadyExists`` when another has the event name, and ``InvalidRequest`` when customer
-    and value would be read from one key.
+    and value would be read from one key, or when of an hour or a day only the last event should
+    count of a meter that does not combine. Stripe has such windows for sum, count and last.
     """
     if customer_key == value_key:
         raise InvalidRequest(
             f"The customer and the value cannot both be at the payload's key '{value_key}'.",
             param=("value_settings", "event_payload_key"),
+        )
+    if event_time_window is not None and not aggregation.combines:
+        allowed = ", ".join(each for each in Aggregation if each.combines)
+        raise InvalidRequest(
+            f"A meter with the formula '{aggregation}' cannot have an event_time_window; "
+            f"these can: {allowed}.",
+            param="event_time_window",
         )
     meter = Meter(
         id=act.new_id("mtr"),
@@ -45,6 +57,10 @@ def create_meter(
         created_at=act.now,
         updated_at=act.now,
         deactivated_at=None,
+        event_time_window=event_time_window,
+        accepts_past_s=accepts_past_s,
+        accepts_future_s=accepts_future_s,
+        cancels_within_s=cancels_within_s,
     )
     meters.insert(conn, act.account_id, meter)
     announce(conn, act, [Announcement("billing.meter.created", "meter", meter.id, meter)])
@@ -54,7 +70,7 @@ def create_meter(
 def update_meter(
     conn: Connection, act: Act, meter_id: str, change: Callable[[Meter], Meter]
 ) -> Meter:
-    """Make the meter what ``change`` makes of it; only its name can. Raises ``NotFound``."""
+    """Make the meter what ``change`` makes of it: its name and its spans. Raises ``NotFound``."""
     before = _lock(conn, act, meter_id)
     return _write(conn, act, "billing.meter.updated", before, change(before))
 

@@ -89,15 +89,13 @@ def perform(
         return Answer(200, result) if finish is None else finish(result)
 
     key = act.idempotency_key
-    fingerprint = hashlib.sha256(msgspec.json.encode([operation, parameters], order="sorted"))
+    said = fingerprint(operation, parameters)
     started = time.monotonic()
     while True:
         elapsed_s = time.monotonic() - started
         moment = act.now + timedelta(seconds=elapsed_s)
         with database.transaction() as conn:
-            if idempotency.claim(
-                conn, act.account_id, key, fingerprint.digest(), act.request_id, now=act.now
-            ):
+            if idempotency.claim(conn, act.account_id, key, said, act.request_id, now=act.now):
                 result = begin(conn)
                 acts.insert(conn, act.account_id, act.request_id, act.actor, operation, act.now)
                 if finish is None:
@@ -110,13 +108,7 @@ def perform(
             first = idempotency.find(conn, act.account_id, key)
             if first is None:
                 continue  # it was deleted between the two statements: the key is fresh
-            if first.fingerprint != fingerprint.digest():
-                raise IdempotencyMismatch(
-                    "Keys for idempotent requests can only be used with the same parameters they "
-                    f"were first used with. Try using a key other than '{key}' if you meant to "
-                    "execute a different request."
-                )
-            if replay := _replay(first):
+            if replay := replay_of(first, key, said):
                 return replay
             if idempotency.take_over(
                 conn, act.account_id, key, now=moment, leased_until=moment + LEASE
@@ -134,11 +126,26 @@ def perform(
         if idempotency.remember(conn, act.account_id, key, answer.status, answer.body):
             return answer
         # We were thought dead, and another has answered: there is one answer.
-        return _replay(idempotency.find(conn, act.account_id, key)) or answer
+        first = idempotency.find(conn, act.account_id, key)
+        return (first and replay_of(first, key, said)) or answer
 
 
-def _replay(first: idempotency.KeyedRequest | None) -> Answer | None:
-    """The first request's answer, once it has one."""
-    if first is None or first.status is None or first.body is None:
+def fingerprint(operation: str, parameters: Json) -> bytes:
+    """What two requests have in common that say the same."""
+    return hashlib.sha256(msgspec.json.encode([operation, parameters], order="sorted")).digest()
+
+
+def replay_of(first: idempotency.KeyedRequest, key: str, said: bytes) -> Answer | None:
+    """The answer to a request that repeats ``first``, once it has one.
+
+    Raises ``IdempotencyMismatch`` when what is said is not what was said first.
+    """
+    if first.fingerprint != said:
+        raise IdempotencyMismatch(
+            "Keys for idempotent requests can only be used with the same parameters they "
+            f"were first used with. Try using a key other than '{key}' if you meant to "
+            "execute a different request."
+        )
+    if first.status is None or first.body is None:
         return None
     return Answer(first.status, first.body, original_request_id=first.request_id)

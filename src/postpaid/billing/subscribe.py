@@ -12,6 +12,7 @@ from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.cancel import cancel, expire
 from postpaid.billing.finalize import finalize
+from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, PaymentFailed
 from postpaid.core.invoicing import GRACE, BillingReason, Invoice, draft, opening_lines
@@ -119,6 +120,7 @@ def subscribe(conn: Connection, act: Act, asked: NewSubscription) -> Begun:
     locked[customer.id] = replace(customer, currency=subscription.currency)
     customers.update_invoicing(conn, act.account_id, list(locked.values()))
     subscriptions.insert_many(conn, act.account_id, [subscription])
+    open_windows(conn, act, [subscription], sold)
     announcements = [
         Announcement("customer.subscription.created", "subscription", subscription.id, subscription)
     ]

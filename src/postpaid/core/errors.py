@@ -51,6 +51,18 @@ class ActionNotAllowed(BillingError):
     default_code = "status_transition_invalid"
 
 
+class AlreadyCanceled(ActionNotAllowed):
+    """It was cancelled before, and once is enough."""
+
+    default_code = "already_canceled"
+
+
+class NotCancelable(ActionNotAllowed):
+    """It can no longer be cancelled, or never could."""
+
+    default_code = "not_cancelable"
+
+
 class Conflict(BillingError):
     """Someone else changed the thing at the same moment; trying again may work."""
 
@@ -69,6 +81,12 @@ class IdempotencyInUse(BillingError):
 
 class AuthenticationFailed(BillingError):
     """No key, or one that is unknown or revoked."""
+
+
+class SessionExpired(AuthenticationFailed):
+    """The session was good for a while, which is over; a new one is what to ask for."""
+
+    default_code = "billing_meter_event_session_expired"
 
 
 class PaymentFailed(BillingError):

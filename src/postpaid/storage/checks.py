@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from postpaid.core.invoicing import Line
+from postpaid.storage import usage_totals
 from postpaid.storage.database import Connection, fetch
 
 MARGIN = timedelta(minutes=1)  # longer than a request takes, or machines' clocks differ
@@ -60,24 +60,69 @@ HAVING c.id IS NULL
 
 TOTALS_ARE_THE_EVENTS = """
 WITH counted AS (
-    SELECT account_id, customer_id, meter_id, date_trunc('hour', occurred_at, 'UTC') AS hour,
-           sum(value) AS sum, count(*) AS count, max(occurred_at) AS last_at
+    SELECT series_id, date_trunc('hour', occurred_at, 'UTC') AS hour, sum(value) AS sum,
+           count(*) AS count, max(value) AS max
       FROM usage_events
-     GROUP BY 1, 2, 3, 4
+     WHERE counted
+     GROUP BY 1, 2
 )
-SELECT coalesce(c.account_id, h.account_id), coalesce(c.customer_id, h.customer_id),
-       coalesce(c.meter_id, h.meter_id), coalesce(c.hour, h.hour), c.sum, h.sum
+SELECT s.account_id, s.customer_id, s.meter_id, hour, c.sum, h.sum
   FROM counted c
-  FULL JOIN usage_hours h USING (account_id, customer_id, meter_id, hour)
- WHERE (c.sum, c.count, c.last_at) IS DISTINCT FROM (h.sum, h.count, h.last_at)
+  FULL JOIN usage_hours h USING (series_id, hour)
+  LEFT JOIN usage_series s USING (series_id)
+  LEFT JOIN meters m ON m.account_id = s.account_id AND m.id = s.meter_id
+ WHERE (coalesce(c.sum, 0) + coalesce(h.dropped_sum, 0),
+        coalesce(c.count, 0) + coalesce(h.dropped_count, 0)) IS DISTINCT FROM (h.sum, h.count)
+    OR (m.aggregation = 'max' AND c.max IS DISTINCT FROM h.max)
 """
 
 LAST_IS_THE_LAST_EVENT = """
-SELECT h.account_id, h.customer_id, h.meter_id, h.hour, h.last_reference, h.last_value, e.value
+SELECT s.account_id, s.customer_id, s.meter_id, h.hour, h.last_reference, h.last_value, e.value
   FROM usage_hours h
-  LEFT JOIN usage_events e ON e.account_id = h.account_id AND e.reference = h.last_reference
- WHERE (e.customer_id, e.meter_id, e.occurred_at, e.value)
-       IS DISTINCT FROM (h.customer_id, h.meter_id, h.last_at, h.last_value)
+  JOIN usage_series s ON s.series_id = h.series_id
+  JOIN meters m ON m.account_id = s.account_id AND m.id = s.meter_id AND m.aggregation = 'last'
+  LEFT JOIN LATERAL (
+       SELECT value, occurred_at, reference
+         FROM usage_events
+        WHERE series_id = h.series_id
+          AND counted
+          AND occurred_at >= h.hour
+          AND occurred_at < h.hour + interval '1 hour'
+        ORDER BY occurred_at DESC, reference DESC
+        LIMIT 1) AS e ON true
+ WHERE (e.value, e.occurred_at, e.reference)
+       IS DISTINCT FROM (h.last_value, h.last_at, h.last_reference)
+"""
+
+# Where the events of an hour that a window cuts are dropped, nobody can tell any more.
+WINDOWS_ARE_THEIR_HOURS = f"""
+SELECT s.account_id, s.customer_id, s.meter_id, w.start_at, w.end_at, c.sum, w.sum
+  FROM (SELECT k.series_id, k.start_at, k.end_at, k.sum, k.count, k.max, k.last_value, k.last_at,
+               date_trunc('hour', k.start_at + interval '1 hour' - interval '1 microsecond', 'UTC')
+                   AS first_hour,
+               date_trunc('hour', k.end_at, 'UTC') AS last_hour
+          FROM usage_windows k) AS w
+  JOIN usage_series s ON s.series_id = w.series_id
+  JOIN meters m ON m.account_id = s.account_id AND m.id = s.meter_id
+ CROSS JOIN LATERAL ({usage_totals.COMPUTED}) AS c
+ WHERE ((coalesce(c.sum, 0), coalesce(c.count, 0)) IS DISTINCT FROM (w.sum, w.count)
+        OR (m.aggregation = 'max' AND c.max IS DISTINCT FROM w.max)
+        OR (m.aggregation = 'last'
+            AND (c.last_value, c.last_at) IS DISTINCT FROM (w.last_value, w.last_at)))
+   AND NOT EXISTS (
+       SELECT
+         FROM usage_hours h
+        WHERE h.series_id = w.series_id
+          AND h.hour IN (date_trunc('hour', w.start_at, 'UTC'), w.last_hour)
+          AND h.dropped_count > 0)
+"""
+
+REFERENCES_OF_INDEXED_SEGMENTS = """
+SELECT e.account_id, e.segment, e.reference
+  FROM usage_events e
+  JOIN usage_segments g ON g.segment = e.segment AND g.status = 'indexed'
+  LEFT JOIN usage_references r ON r.account_id = e.account_id AND r.reference = e.reference
+ WHERE r.segment IS DISTINCT FROM e.segment
 """
 
 NOT_BEFORE_PERIOD_END = """
@@ -148,6 +193,8 @@ CHECKS = (
     Check(5, "A customer's invoice numbers are not one sequence.", NUMBERS_WITHOUT_GAPS),
     Check(6, "An hour's total is not the sum of its events.", TOTALS_ARE_THE_EVENTS),
     Check(6, "An hour's last value is not its last event's.", LAST_IS_THE_LAST_EVENT),
+    Check(6, "A window's total is not that of its hours and events.", WINDOWS_ARE_THEIR_HOURS),
+    Check(6, "A sealed event's identifier is not taken.", REFERENCES_OF_INDEXED_SEGMENTS),
     Check(7, "Usage was billed before its period had ended.", NOT_BEFORE_PERIOD_END),
     Check(9, "A status has no event, or more than one.", STATUS_HAS_ITS_EVENT),
     Check(11, "An invoice is paid by more or less than its attempts.", PAID_BY_ITS_ATTEMPTS),
@@ -167,10 +214,7 @@ class BilledLine(Line):
     account_id: int = 0
     invoice_id: str = ""
     customer_id: str = ""
-    events_sum: Decimal | None = None
-    events_count: int = 0
-    events_last: Decimal | None = None
-    late_events: int = 0
+    usage_changed: bool = False
 
 
 BILLED_USAGE = """
@@ -191,20 +235,55 @@ WITH billed AS (
 SELECT l.account_id, l.invoice_id, b.customer_id, l.id, l.obligation, l.part, l.subscription_id,
        l.subscription_item_id, l.price_id, l.product_id, l.meter_id, l.period_start, l.period_end,
        l.quantity, l.unit_amount, l.tier, l.kind, l.amount, l.description, l.metadata,
-       e.sum AS events_sum, e.count AS events_count, e.last AS events_last,
-       e.late AS late_events
+       c.usage_changed
   FROM billed b
  CROSS JOIN LATERAL (
-       SELECT sum(value) AS sum, count(*) AS count,
-              (array_agg(value ORDER BY occurred_at DESC, reference DESC))[1] AS last,
-              count(*) FILTER (WHERE received_at >= b.finalized_at - %(margin)s::interval) AS late
-         FROM usage_events u
-        WHERE u.account_id = b.account_id
-          AND u.customer_id = b.customer_id
-          AND u.meter_id = b.meter_id
-          AND u.occurred_at >= b.period_start
-          AND u.occurred_at < b.period_end
-       ) AS e
+       SELECT coalesce(bool_or(
+                  EXISTS (
+                      SELECT
+                        FROM usage_events e
+                       WHERE e.series_id = s.series_id
+                         AND e.counted
+                         AND e.occurred_at >= r.since
+                         AND e.occurred_at < r.until
+                         AND (e.received_at >= r.final OR e.backfill_id IS NOT NULL))
+                  OR EXISTS (
+                      SELECT
+                        FROM usage_events e
+                       WHERE e.series_id = s.series_id
+                         AND NOT e.counted
+                         AND e.occurred_at >= r.since
+                         AND e.occurred_at < r.until
+                         AND (e.received_at >= r.final OR e.canceled_at >= r.final
+                              OR e.backfill_id IS NOT NULL))
+                  OR EXISTS (
+                      SELECT
+                        FROM usage_backfill_series f
+                       WHERE f.series_id = s.series_id
+                         AND f.last_at >= r.since
+                         AND f.first_at < r.until)
+                  OR EXISTS (
+                      SELECT
+                        FROM usage_hours h
+                       WHERE h.series_id = s.series_id
+                         AND h.hour > b.period_start - interval '1 hour'
+                         AND h.hour < b.period_end
+                         AND h.dropped_count > 0)), false) AS usage_changed
+         FROM usage_series s
+         JOIN meters m ON m.account_id = s.account_id AND m.id = s.meter_id
+        CROSS JOIN LATERAL (
+              SELECT b.finalized_at - %(margin)s::interval AS final,
+                     CASE WHEN m.aggregation IN ('time_weighted_sum', 'duration')
+                          THEN '-infinity'::timestamptz
+                          ELSE b.period_start - s2.spread
+                     END AS since,
+                     b.period_end + s2.spread AS until
+                FROM (SELECT CASE WHEN m.event_time_window IS NULL THEN interval '0'
+                                  ELSE interval '1 day' END AS spread) AS s2) AS r
+        WHERE s.account_id = b.account_id
+          AND s.customer_id = b.customer_id
+          AND s.meter_id = b.meter_id
+       ) AS c
   JOIN invoice_lines l
     ON l.account_id = b.account_id
    AND l.invoice_id = b.invoice_id
@@ -216,8 +295,11 @@ SELECT l.account_id, l.invoice_id, b.customer_id, l.id, l.obligation, l.part, l.
 def billed_usage(conn: Connection, after: tuple[int, str], *, limit: int) -> list[BilledLine]:
     """The lines of the next ``limit`` obligations that billed usage, after the one given.
 
-    Late are also events that were received shortly before the invoice was final: they may have been
-    stored just after it, or by a machine whose clock is a little behind.
+    ``usage_changed`` tells whether the events can differ from those that were billed: some arrived
+    late, were cancelled or filled in since, or are dropped. Late are also events that were received
+    shortly before the invoice was final: they may have been stored just after it, or by a machine
+    whose clock is a little behind. A level is carried in from any time before, and an event that
+    supersedes another of its day may lie outside the period.
     """
     parameters = {
         "after_account": after[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -29,6 +30,7 @@ set_json_loads(msgspec.json.decode)
 psycopg.adapters.register_dumper(dict, JsonbDumper)
 
 MIGRATION_LOCK = 8420_0001  # pg_advisory_lock: one process migrates at a time
+RECONNECT_S = 10  # after that, waits between attempts to connect begin to grow anew
 LOCK_TIMEOUT = "10s"  # nobody waits longer for a row, and nothing queues behind them
 
 
@@ -44,8 +46,11 @@ class Database:
             max_size=pool_size,
             kwargs={"autocommit": True},
             configure=_configure,
+            check=_check,
             open=True,
             timeout=30,
+            reconnect_timeout=RECONNECT_S,
+            reconnect_failed=lambda pool: pool.check(),  # whoever waits still wants to be served
         )
 
     @contextmanager
@@ -103,9 +108,34 @@ class Database:
         self._pool.close()
 
 
+def is_unknown(error: BaseException) -> bool:
+    """Whether a transaction that raised this may have been committed all the same.
+
+    The connection was lost: the database knows what became of it, and we do not.
+    """
+    return isinstance(error, psycopg.OperationalError)
+
+
 def wake_workers(conn: Connection) -> None:
     """Tell waiting workers, once this transaction commits, that there is something to do now."""
     conn.execute("NOTIFY due_work")
+
+
+def _check(conn: Connection) -> None:
+    """Raises when the connection was lost while it lay in the pool; without asking the server.
+
+    Nobody speaks unasked on a connection that lies there, unless to say goodbye.
+    """
+    if _can_read(conn.fileno()):
+        psycopg_pool.ConnectionPool.check_connection(conn)
+
+
+def _can_read(descriptor: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _configure(conn: Connection) -> None:

@@ -4,7 +4,8 @@ A data directory holds one cluster, served by at most one PostgreSQL and shared 
 processes. They start, attach and leave one at a time, under a lock on ``postgres.lock``. Whoever
 uses the server holds a shared lock on ``postgres.attached``, which the kernel releases however a
 process ends; the last to leave stops the server, whoever started it. A server whose users were all
-killed keeps running, idle, until the next start adopts it.
+killed keeps running, idle, until the next start adopts it. A server that is killed itself is
+launched again by whoever of its users looks after it first (``revive``).
 
 ``postgres`` is the cluster, complete from the moment it bears this name. ``postgres.conf`` has our
 settings, written at every launch; ``ALTER SYSTEM`` overrides them. ``postgres.log`` is its log.
@@ -74,7 +75,8 @@ class Embedded:
     owner: bool
     _place: _Place = field(repr=False)
     _attached: IO[bytes] = field(repr=False)
-    _server: subprocess.Popen[bytes] | None = field(repr=False)
+    _settings: Mapping[str, str] = field(repr=False)
+    _launched: list[subprocess.Popen[bytes]] = field(repr=False)
     _pid: int = field(repr=False)
 
     def stop(self) -> None:
@@ -86,8 +88,28 @@ class Embedded:
             return
         with _explained(self._place), _deciding(self._place), self._attached:
             _leave(self._place, self._attached)
-        if self._server is not None:
-            self._server.poll()  # so that it does not stay a zombie
+        self._runs()
+
+    def revive(self) -> bool:
+        """Launch the server again if it was killed under us; whether that was so.
+
+        Whoever uses the server may notice: the first launches it, and the others find it there.
+        Raises EmbeddedError when it does not start; to try again later is harmless.
+        """
+        if self._attached.closed or self._pid != os.getpid() or self._runs():
+            return False
+        with _explained(self._place), _deciding(self._place):
+            if self._attached.closed:
+                return False
+            server = _make_ready(self._place, self._settings)
+        if server is not None:
+            self._launched.append(server)
+        return server is not None
+
+    def _runs(self) -> bool:
+        """Whether a server is there; one of ours that is not does not stay a zombie."""
+        self._launched[:] = [server for server in self._launched if server.poll() is None]
+        return bool(self._launched) or _postmaster(self._place) is not None
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +139,10 @@ def start(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Embed
                 with attached:
                     _leave(place, attached)
                 raise
-    return Embedded(place.url, server is not None, place, attached, server, os.getpid())
+    launched = [] if server is None else [server]
+    return Embedded(
+        place.url, bool(launched), place, attached, settings or {}, launched, os.getpid()
+    )
 
 
 class _Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,6 +76,59 @@ SELECT fingerprint, request_id, unfinished, status, body
 def find(conn: Connection, account_id: int, key: str) -> KeyedRequest | None:
     """The first request with this key."""
     return fetch_one(conn, KeyedRequest, FIND, {"account_id": account_id, "key": key})
+
+
+LOAD = """
+SELECT key, fingerprint, request_id, unfinished, status, body
+  FROM idempotency_keys
+ WHERE account_id = %(account_id)s
+   AND key = ANY(%(keys)s)
+"""
+
+
+def load(conn: Connection, account_id: int, keys: Sequence[str]) -> dict[str, KeyedRequest]:
+    """The first request with each of these keys, where there was one."""
+    rows = conn.execute(LOAD, {"account_id": account_id, "keys": list(keys)})
+    return {row[0]: KeyedRequest(*row[1:]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A keyed request and its answer, both of which are written at once. ``body`` is JSON text."""
+
+    key: str
+    fingerprint: bytes
+    request_id: str
+    body: str
+
+
+INSERT_ANSWERED = """
+INSERT INTO idempotency_keys (account_id, key, fingerprint, request_id, created_at, status, body)
+SELECT %(account_id)s, key, fingerprint, request_id, %(now)s, 200, body
+  FROM unnest(%(keys)s::text[], %(fingerprints)s::bytea[], %(request_ids)s::text[],
+              %(bodies)s::json[])
+       AS u (key, fingerprint, request_id, body)
+ ORDER BY key
+    ON CONFLICT DO NOTHING
+"""
+
+
+def insert_answered(
+    conn: Connection, account_id: int, answered: Sequence[Answered], *, now: datetime
+) -> int:
+    """Keep the answers for repeats of their keys; return of how many nobody had the key.
+
+    Waits for another who is claiming one of them.
+    """
+    parameters = {
+        "account_id": account_id,
+        "keys": [each.key for each in answered],
+        "fingerprints": [each.fingerprint for each in answered],
+        "request_ids": [each.request_id for each in answered],
+        "bodies": [each.body for each in answered],
+        "now": now,
+    }
+    return conn.execute(INSERT_ANSWERED, parameters).rowcount
 
 
 REMEMBER = """

@@ -14,6 +14,10 @@ from postpaid.core.metering import Aggregation
 from postpaid.storage.database import Connection, fetch, fetch_one, parameters_of
 from postpaid.storage.paging import Page, Rows, fetch_page
 
+ACCEPTS_PAST_S = 35 * 86_400
+ACCEPTS_FUTURE_S = 300
+CANCELS_WITHIN_S = 86_400
+
 
 class MeterStatus(StrEnum):
     """Whether a meter takes events."""
@@ -27,7 +31,10 @@ class Meter:
     """What the events named ``event_name`` add up to.
 
     ``customer_key`` and ``value_key`` are the keys of an event's payload that hold the customer's
-    id and the value.
+    id and the value. ``event_time_window`` is hour or day, in UTC, of each of which only the event
+    that arrived last counts; without it every event does. The spans, in seconds, are how far behind
+    and ahead of the customer's present an event is accepted, and for how long after it arrived it
+    can be cancelled.
     """
 
     id: str
@@ -40,14 +47,20 @@ class Meter:
     created_at: datetime
     updated_at: datetime
     deactivated_at: datetime | None
+    event_time_window: str | None = None
+    accepts_past_s: int = ACCEPTS_PAST_S
+    accepts_future_s: int = ACCEPTS_FUTURE_S
+    cancels_within_s: int = CANCELS_WITHIN_S
 
 
 INSERT = """
 INSERT INTO meters (account_id, id, display_name, event_name, aggregation, customer_key, value_key,
-                    status, created_at, updated_at, deactivated_at)
+                    status, created_at, updated_at, deactivated_at, event_time_window,
+                    accepts_past_s, accepts_future_s, cancels_within_s)
 VALUES (%(account_id)s, %(id)s, %(display_name)s, %(event_name)s, %(aggregation)s,
         %(customer_key)s, %(value_key)s, %(status)s, %(created_at)s, %(updated_at)s,
-        %(deactivated_at)s)
+        %(deactivated_at)s, %(event_time_window)s, %(accepts_past_s)s, %(accepts_future_s)s,
+        %(cancels_within_s)s)
 """
 
 
@@ -66,7 +79,8 @@ def insert(conn: Connection, account_id: int, meter: Meter) -> None:
 UPDATE = """
 UPDATE meters
    SET display_name = %(display_name)s, status = %(status)s, updated_at = %(updated_at)s,
-       deactivated_at = %(deactivated_at)s
+       deactivated_at = %(deactivated_at)s, accepts_past_s = %(accepts_past_s)s,
+       accepts_future_s = %(accepts_future_s)s, cancels_within_s = %(cancels_within_s)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -79,7 +93,8 @@ def update(conn: Connection, account_id: int, meter: Meter) -> None:
 
 LOAD = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
-       updated_at, deactivated_at
+       updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
+       cancels_within_s
   FROM meters
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -99,7 +114,8 @@ def find(conn: Connection, account_id: int, meter_id: str) -> Meter | None:
 
 LOAD_BY_EVENT_NAMES = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
-       updated_at, deactivated_at
+       updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
+       cancels_within_s
   FROM meters
  WHERE account_id = %(account_id)s
    AND event_name = ANY(%(event_names)s)
@@ -116,7 +132,8 @@ def load_by_event_names(
 
 LOCK = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
-       updated_at, deactivated_at
+       updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
+       cancels_within_s
   FROM meters
  WHERE account_id = %(account_id)s
    AND id = %(id)s
@@ -131,7 +148,8 @@ def lock(conn: Connection, account_id: int, meter_id: str) -> Meter | None:
 
 LIST = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
-       updated_at, deactivated_at
+       updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
+       cancels_within_s
   FROM meters
  WHERE account_id = %(account_id)s
    AND (%(status)s::text IS NULL OR status = %(status)s)

@@ -1,95 +1,257 @@
-"""Usage events, each counted once, and the totals of any window of them."""
+"""Usage events, each counted once: stored by the batch, found again, taken out of the count.
+
+Columns come as text literals of arrays, which PostgreSQL reads far faster than a driver writes them
+value by value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
 
-from postpaid.core.metering import NO_USAGE, UsageTotal
 from postpaid.storage.database import Connection, fetch
-from postpaid.storage.paging import Rows
 
-STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+ALERT_AT_ONCE = Decimal(-(10**16))
+"""Below every quantity: the window's next event looks for alerts."""
+
+ALL_TIME = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+"""The window that every event of a series is in."""
+
+_OF_ACCOUNT, _OF_SEGMENTS, _OF_REFERENCES = 8420_0002, 8420_0003, 8420_0004  # of advisory locks
+
+
+# ─── Locks ───────────────────────────────────────────────────────────────────────────────────
+
+HOLD = """
+SELECT pg_advisory_xact_lock_shared(%(segments)s, 0),
+       pg_advisory_xact_lock_shared(%(account)s, %(account_id)s)
+"""
+
+
+def hold(conn: Connection, account_id: int) -> None:
+    """Before events are stored: until we commit, no window opens and no segment is sealed."""
+    conn.execute(HOLD, {"segments": _OF_SEGMENTS, "account": _OF_ACCOUNT, "account_id": account_id})
+
+
+HOLD_ALONE = """
+SELECT pg_advisory_xact_lock(%(account)s, %(account_id)s)
+"""
+
+
+def hold_alone(conn: Connection, account_id: int) -> None:
+    """Before a window is opened over existing usage: nothing of the account is being stored.
+
+    What is read after this is all there is, until we have committed.
+    """
+    conn.execute(HOLD_ALONE, {"account": _OF_ACCOUNT, "account_id": account_id})
+
+
+HOLD_SEGMENTS = """
+SELECT pg_advisory_xact_lock(%(segments)s, 0)
+"""
+
+
+def hold_segments(conn: Connection) -> None:
+    """Before the open segment is sealed: nothing is being stored, in any account."""
+    conn.execute(HOLD_SEGMENTS, {"segments": _OF_SEGMENTS})
+
+
+HOLD_REFERENCES = """
+SELECT pg_advisory_xact_lock(%(references)s, 0)
+"""
+
+
+def hold_references(conn: Connection) -> None:
+    """Before references are copied from a sealed segment, or freed: one of the two at a time."""
+    conn.execute(HOLD_REFERENCES, {"references": _OF_REFERENCES})
+
+
+# ─── Series ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class Series:
+    """One customer's usage of one meter, and the customer's time if it is on a test clock.
+
+    ``series_id`` is 0 where nothing was ever counted.
+    """
+
+    customer_id: str
+    meter_id: str
+    series_id: int
+    frozen_at: datetime | None
+
+
+LOAD_SERIES = """
+SELECT c.id AS customer_id, p.meter_id, coalesce(s.series_id, 0) AS series_id, t.frozen_at
+  FROM unnest(%(customer_ids)s::text[], %(meter_ids)s::text[]) AS p (customer_id, meter_id)
+  JOIN customers c
+    ON c.account_id = %(account_id)s AND c.id = p.customer_id AND c.deleted_at IS NULL
+  LEFT JOIN test_clocks t ON t.account_id = c.account_id AND t.id = c.clock_id
+  LEFT JOIN usage_series s
+    ON s.account_id = %(account_id)s
+   AND s.customer_id = p.customer_id
+   AND s.meter_id = p.meter_id
+"""
+
+
+def load_series(
+    conn: Connection, account_id: int, pairs: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Series]:
+    """The series of these customers and meters, by both; customers that are not there are left out.
+
+    A customer's text is taken as it comes, so one with a NUL is not there either.
+    """
+    asked = [pair for pair in pairs if "\0" not in pair[0]]
+    rows = conn.execute(
+        LOAD_SERIES,
+        {
+            "account_id": account_id,
+            "customer_ids": text_array(customer_id for customer_id, _ in asked),
+            "meter_ids": text_array(meter_id for _, meter_id in asked),
+        },
+    )
+    return {(row[0], row[1]): Series(*row) for row in rows}
+
+
+MAKE_SERIES = """
+INSERT INTO usage_series (account_id, customer_id, meter_id)
+SELECT %(account_id)s, customer_id, meter_id
+  FROM unnest(%(customer_ids)s::text[], %(meter_ids)s::text[]) AS u (customer_id, meter_id)
+ ORDER BY 2, 3
+    ON CONFLICT DO NOTHING
+RETURNING customer_id, meter_id, series_id
+"""
+
+FIND_SERIES = """
+SELECT s.customer_id, s.meter_id, s.series_id
+  FROM unnest(%(customer_ids)s::text[], %(meter_ids)s::text[]) AS u (customer_id, meter_id)
+  JOIN usage_series s
+    ON s.account_id = %(account_id)s
+   AND s.customer_id = u.customer_id
+   AND s.meter_id = u.meter_id
+"""
+
+
+def make_series(
+    conn: Connection, account_id: int, pairs: Sequence[tuple[str, str]]
+) -> tuple[dict[tuple[str, str], int], list[int]]:
+    """The ids of these customers' and meters' series, made where missing; and those made now."""
+    parameters = {
+        "account_id": account_id,
+        "customer_ids": text_array(customer_id for customer_id, _ in pairs),
+        "meter_ids": text_array(meter_id for _, meter_id in pairs),
+    }
+    made = {(row[0], row[1]): row[2] for row in conn.execute(MAKE_SERIES, parameters)}
+    new = list(made.values())
+    if len(made) < len(pairs):
+        made |= {(row[0], row[1]): row[2] for row in conn.execute(FIND_SERIES, parameters)}
+    return made, new
+
+
+LOCK_SERIES = """
+SELECT series_id
+  FROM usage_series
+ WHERE series_id = ANY(%(series_ids)s::bigint[])
+ ORDER BY series_id
+   FOR NO KEY UPDATE
+"""
+
+
+def lock_series(conn: Connection, series_ids: Iterable[int]) -> None:
+    """Let nobody else store into these series for which that matters, until we have committed."""
+    conn.execute(LOCK_SERIES, {"series_ids": number_array(series_ids)})
+
+
+# ─── Events ──────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(slots=True)
 class UsageColumns:
-    """A batch of events as columns of equal length: no object per event on the way to the table."""
+    """A batch of events as columns of equal length: no object per event on the way to the table.
+
+    Times are milliseconds since the epoch. A reference is in a batch once.
+    """
 
     references: list[str] = field(default_factory=list)
-    meter_ids: list[str] = field(default_factory=list)
-    customer_ids: list[str] = field(default_factory=list)
-    occurred_ats: list[datetime] = field(default_factory=list)
+    series_ids: list[int] = field(default_factory=list)
+    occurred_ms: list[int] = field(default_factory=list)
+    received_ms: list[int] = field(default_factory=list)
     values: list[Decimal] = field(default_factory=list)
     payloads: list[str | None] = field(default_factory=list)
-    received_ats: list[datetime] = field(default_factory=list)
+    arrivals: list[int | None] = field(default_factory=list)  # None unless the last counts
 
     def __len__(self) -> int:
         return len(self.references)
 
 
-# One statement stores the events and rolls up those that are new. References and totals are each
-# taken in order, so that two batches wait for one another and never deadlock.
+# The order keeps two batches from waiting for one another in a circle, and walks the index once.
 INSERT = """
 WITH stored AS (
-    INSERT INTO usage_events (account_id, reference, meter_id, customer_id, occurred_at, value,
-                              payload, received_at)
-    SELECT %(account_id)s, reference, meter_id, customer_id, occurred_at, value, payload,
-           received_at
-      FROM unnest(%(references)s::text[], %(meter_ids)s::text[], %(customer_ids)s::text[],
-                  %(occurred_ats)s::timestamptz(3)[], %(values)s::numeric[],
-                  %(payloads)s::json[], %(received_ats)s::timestamptz[])
-           WITH ORDINALITY
-           AS u (reference, meter_id, customer_id, occurred_at, value, payload, received_at, place)
-     ORDER BY reference COLLATE "C", place
+    INSERT INTO usage_events (segment, account_id, reference, series_id, occurred_at, received_at,
+                              counted, value, payload, backfill_id, arrival)
+    SELECT (SELECT segment FROM usage_segments WHERE status = 'open'), %(account_id)s, u.reference,
+           u.series_id, 'epoch'::timestamptz + u.occurred_ms * interval '1 millisecond',
+           'epoch'::timestamptz + u.received_ms * interval '1 millisecond',
+           %(backfill_id)s::text IS NULL AND u.arrival IS NULL, u.value, u.payload,
+           %(backfill_id)s, u.arrival
+      FROM unnest(%(references)s::text[], %(series_ids)s::bigint[], %(occurred_ms)s::bigint[],
+                  %(received_ms)s::bigint[], %(values)s::numeric[], %(payloads)s::json[],
+                  %(arrivals)s::bigint[])
+           AS u (reference, series_id, occurred_ms, received_ms, value, payload, arrival)
+     WHERE NOT EXISTS (
+           SELECT
+             FROM usage_references r
+            WHERE r.account_id = %(account_id)s
+              AND r.reference = u.reference)
+       AND NOT EXISTS (
+           SELECT
+             FROM usage_events e
+            WHERE e.segment = ANY(%(sealed)s::integer[])
+              AND e.account_id = %(account_id)s
+              AND e.reference = u.reference)
+     ORDER BY u.reference COLLATE "C"
         ON CONFLICT ON CONSTRAINT usage_events_reference_once DO NOTHING
-    RETURNING reference, meter_id, customer_id, occurred_at, value
-), rolled_up AS (
-    INSERT INTO usage_hours AS h (account_id, customer_id, meter_id, hour, sum, count,
-                                  last_value, last_at, last_reference)
-    SELECT %(account_id)s, customer_id, meter_id, date_trunc('hour', occurred_at, 'UTC'),
-           sum(value), count(*),
-           (array_agg(value ORDER BY occurred_at DESC, reference DESC))[1],
-           max(occurred_at),
-           (array_agg(reference ORDER BY occurred_at DESC, reference DESC))[1]
-      FROM stored
-     GROUP BY customer_id, meter_id, date_trunc('hour', occurred_at, 'UTC')
-     ORDER BY 2, 3, 4
-        ON CONFLICT (account_id, customer_id, meter_id, hour) DO UPDATE
-       SET sum = h.sum + excluded.sum,
-           count = h.count + excluded.count,
-           last_value = CASE WHEN (excluded.last_at, excluded.last_reference)
-                                > (h.last_at, h.last_reference)
-                             THEN excluded.last_value ELSE h.last_value END,
-           last_reference = CASE WHEN (excluded.last_at, excluded.last_reference)
-                                    > (h.last_at, h.last_reference)
-                                 THEN excluded.last_reference ELSE h.last_reference END,
-           last_at = greatest(h.last_at, excluded.last_at)
+    RETURNING reference
 )
 SELECT reference
-  FROM stored
+  FROM unnest(%(references)s::text[]) AS u (reference)
+ WHERE (SELECT count(*) FROM stored) < %(count)s
+   AND NOT EXISTS (SELECT FROM stored s WHERE s.reference = u.reference)
+"""
+
+SEALED = """
+SELECT segment
+  FROM usage_segments
+ WHERE status = 'sealed'
 """
 
 
-def insert_many(conn: Connection, account_id: int, events: UsageColumns) -> set[str]:
-    """Store the events whose reference is new and add them to the totals; return the references.
+def insert_many(
+    conn: Connection, account_id: int, events: UsageColumns, *, backfill_id: str | None = None
+) -> set[str]:
+    """Store the events whose reference is new; return the references of the others.
 
-    Of a reference that comes twice in the batch, the first is stored.
+    The caller has ``hold``. Totals are the caller's to add. An event of a backfill does not count
+    until that is closed, and one with an arrival not until it is known to be the last.
     """
+    sealed = [row[0] for row in conn.execute(SEALED)]
     rows = conn.execute(
         INSERT,
         {
             "account_id": account_id,
-            "references": events.references,
-            "meter_ids": events.meter_ids,
-            "customer_ids": events.customer_ids,
-            "occurred_ats": events.occurred_ats,
-            "values": events.values,
-            "payloads": events.payloads,
-            "received_ats": events.received_ats,
+            "references": text_array(events.references),
+            "series_ids": number_array(events.series_ids),
+            "occurred_ms": number_array(events.occurred_ms),
+            "received_ms": number_array(events.received_ms),
+            "values": number_array(events.values),
+            "payloads": text_array(events.payloads) if any(events.payloads) else "{}",
+            "arrivals": nullable_array(events.arrivals) if any(events.arrivals) else "{}",
+            "backfill_id": backfill_id,
+            "sealed": sealed,
+            "count": len(events),
         },
     )
     return {row[0] for row in rows}
@@ -97,158 +259,73 @@ def insert_many(conn: Connection, account_id: int, events: UsageColumns) -> set[
 
 @dataclass(frozen=True, slots=True)
 class UsageEvent:
-    """A stored event."""
+    """A stored event. Times are exact to the millisecond."""
 
     reference: str
-    meter_id: str
+    series_id: int
     customer_id: str
+    meter_id: str
     occurred_at: datetime
+    received_at: datetime
     value: Decimal
+    payload: str | None  # JSON
+    counted: bool
+    backfill_id: str | None
+    canceled_at: datetime | None
 
 
 LOAD = """
-SELECT reference, meter_id, customer_id, occurred_at, value
-  FROM usage_events
- WHERE account_id = %(account_id)s
-   AND reference = ANY(%(references)s)
+SELECT e.reference, e.series_id, s.customer_id, s.meter_id, e.occurred_at, e.received_at, e.value,
+       e.payload::text AS payload, e.counted, e.backfill_id, e.canceled_at
+  FROM usage_events e
+  JOIN usage_series s ON s.series_id = e.series_id
+ WHERE e.account_id = %(account_id)s
+   AND e.segment IN (SELECT segment FROM usage_segments)
+   AND e.reference = ANY(%(references)s::text[])
 """
 
 
-def load(conn: Connection, account_id: int, references: Sequence[str]) -> dict[str, UsageEvent]:
+def load(conn: Connection, account_id: int, references: Iterable[str]) -> dict[str, UsageEvent]:
     """The stored events with these references."""
-    parameters = {"account_id": account_id, "references": list(references)}
+    parameters = {"account_id": account_id, "references": text_array(references)}
     return {row.reference: row for row in fetch(conn, UsageEvent, LOAD, parameters)}
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One customer's usage of one meter in ``[start, end)``, with any boundaries."""
-
-    customer_id: str
-    meter_id: str
-    start: datetime
-    end: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _WindowTotal(UsageTotal):
-    position: int = 0
-
-
-# Whole hours come from the totals, the two partial hours at the edges from the events.
-TOTALS = """
-WITH windows AS (
-    SELECT customer_id, meter_id, start_at, end_at, position,
-           date_trunc('hour', start_at + interval '1 hour' - interval '1 microsecond', 'UTC')
-               AS first_hour,
-           date_trunc('hour', end_at, 'UTC') AS last_hour
-      FROM unnest(%(customer_ids)s::text[], %(meter_ids)s::text[], %(starts)s::timestamptz[],
-                  %(ends)s::timestamptz[])
-           WITH ORDINALITY AS w (customer_id, meter_id, start_at, end_at, position)
-)
-SELECT w.position, sum(p.sum) AS sum, sum(p.count)::bigint AS count,
-       (array_agg(p.last_value ORDER BY p.last_at DESC, p.last_reference DESC))[1] AS last_value,
-       max(p.last_at) AS last_at
-  FROM windows w
- CROSS JOIN LATERAL (
-       SELECT h.sum, h.count, h.last_value, h.last_at, h.last_reference
-         FROM usage_hours h
-        WHERE h.account_id = %(account_id)s
-          AND h.customer_id = w.customer_id
-          AND h.meter_id = w.meter_id
-          AND h.hour >= w.first_hour
-          AND h.hour < w.last_hour
-       UNION ALL
-       SELECT e.value, 1, e.value, e.occurred_at, e.reference
-         FROM usage_events e
-        WHERE e.account_id = %(account_id)s
-          AND e.customer_id = w.customer_id
-          AND e.meter_id = w.meter_id
-          AND e.occurred_at >= w.start_at
-          AND e.occurred_at < least(w.first_hour, w.end_at)
-       UNION ALL
-       SELECT e.value, 1, e.value, e.occurred_at, e.reference
-         FROM usage_events e
-        WHERE e.account_id = %(account_id)s
-          AND e.customer_id = w.customer_id
-          AND e.meter_id = w.meter_id
-          AND e.occurred_at >= greatest(w.last_hour, w.first_hour)
-          AND e.occurred_at < w.end_at
-       ) AS p
- GROUP BY w.position
+NEXT_ARRIVALS = """
+SELECT nextval('usage_arrivals')
+  FROM generate_series(1, %(count)s)
 """
 
 
-def totals(conn: Connection, account_id: int, windows: Sequence[Window]) -> list[UsageTotal]:
-    """The exact total of each window, in the order asked for, in one statement."""
-    if not windows:
-        return []
-    parameters = {
-        "account_id": account_id,
-        "customer_ids": [window.customer_id for window in windows],
-        "meter_ids": [window.meter_id for window in windows],
-        "starts": [window.start for window in windows],
-        "ends": [window.end for window in windows],
-    }
-    found: list[UsageTotal] = [NO_USAGE] * len(windows)
-    for row in fetch(conn, _WindowTotal, TOTALS, parameters):
-        found[row.position - 1] = UsageTotal(row.sum, row.count, row.last_value, row.last_at)
-    return found
+def next_arrivals(conn: Connection, count: int) -> list[int]:
+    """So many places in the order of arrival; the caller holds the series they are for."""
+    return [row[0] for row in conn.execute(NEXT_ARRIVALS, {"count": count})]
 
 
-TOTALS_BY_STEP = """
-SELECT start_at, sum, count, last_value, last_at
-  FROM (SELECT date_trunc(%(step)s, hour, 'UTC') AS start_at, sum(sum) AS sum,
-               sum(count)::bigint AS count,
-               (array_agg(last_value ORDER BY last_at DESC, last_reference DESC))[1] AS last_value,
-               max(last_at) AS last_at
-          FROM usage_hours
-         WHERE account_id = %(account_id)s
-           AND customer_id = %(customer_id)s
-           AND meter_id = %(meter_id)s
-           AND hour >= greatest(%(start)s::timestamptz, %(after)s::timestamptz + %(length)s)
-           AND hour < least(%(end)s::timestamptz, %(before)s::timestamptz)
-         GROUP BY 1
-         ORDER BY CASE WHEN %(after)s::timestamptz IS NOT NULL
-                       THEN date_trunc(%(step)s, hour, 'UTC') END ASC,
-                  1 DESC
-         LIMIT %(limit)s) AS page
- ORDER BY start_at DESC
-"""
+# ─── Arrays ──────────────────────────────────────────────────────────────────────────────────
 
 
-def totals_by_step(
-    conn: Connection,
-    account_id: int,
-    window: Window,
-    *,
-    step: Literal["hour", "day"],
-    limit: int,
-    before: datetime | None = None,
-    after: datetime | None = None,
-) -> Rows[tuple[datetime, UsageTotal]]:
-    """The totals of the UTC hours or days of the window that have usage, newest first.
+def number_array(values: Iterable[int | Decimal]) -> str:
+    """Numbers as PostgreSQL writes an array of them."""
+    return "{" + ",".join(map(str, values)) + "}"
 
-    The window's ends are such boundaries themselves. ``before`` and ``after`` continue a list at
-    the start of the step where it stopped.
-    """
-    parameters = {
-        "account_id": account_id,
-        "customer_id": window.customer_id,
-        "meter_id": window.meter_id,
-        "start": window.start,
-        "end": window.end,
-        "step": step,
-        "length": STEPS[step],
-        "before": before,
-        "after": after,
-        "limit": limit + 1,
-    }
-    found = [
-        (start_at, UsageTotal(total, count, last_value, last_at))
-        for start_at, total, count, last_value, last_at in conn.execute(TOTALS_BY_STEP, parameters)
-    ]
-    extra = len(found) > limit
-    if extra:
-        found = found[1:] if after is not None else found[:limit]
-    return Rows(found, has_more=extra)
+
+def nullable_array(values: Iterable[int | Decimal | None]) -> str:
+    """Numbers as PostgreSQL writes an array of them; None is NULL."""
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+
+
+def text_array(values: Iterable[str | None]) -> str:
+    """Texts as PostgreSQL writes an array of them; None is NULL."""
+    texts = list(values)
+    if None not in texts:
+        joined = '","'.join(texts)  # type: ignore[arg-type]
+        if "\\" not in joined and joined.count('"') == 2 * max(0, len(texts) - 1):
+            return '{"' + joined + '"}' if texts else "{}"
+    return "{" + ",".join(_quoted(text) for text in texts) + "}"
+
+
+def _quoted(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -147,7 +147,10 @@ TABLES = (
     "subscriptions",
     "usage_events",
     "usage_hours",
+    "usage_series",
+    "usage_windows",
 )
+OF_SERIES = {"usage_hours", "usage_windows"}
 
 
 @pytest.fixture(autouse=True)
@@ -160,8 +163,11 @@ def _nothing_is_done(shop: Shop) -> Iterator[None]:
 
 def rows(shop: Shop) -> dict[str, int]:
     """How many rows the account has in each table."""
+    mine = "account_id = %(account_id)s"
+    by_series = f"series_id IN (SELECT series_id FROM usage_series WHERE {mine})"
     counts = ", ".join(
-        f"(SELECT count(*) FROM {table} WHERE account_id = %(account_id)s)" for table in TABLES
+        f"(SELECT count(*) FROM {table} WHERE {by_series if table in OF_SERIES else mine})"
+        for table in TABLES
     )
     with shop.database.connection() as conn:
         found = conn.execute(f"SELECT {counts}".encode(), {"account_id": shop.account_id})

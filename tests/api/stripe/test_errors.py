@@ -112,8 +112,32 @@ RENDERED: list[tuple[BillingError, int, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("error", "status", "body"), RENDERED)
 def test_an_error_is_rendered(error: BillingError, status: int, body: dict[str, Any]) -> None:
-    answer = render(error)
-    assert (answer.status, answer.body) == (status, {"error": body})
+    for v2 in (False, True):
+        answer = render(error, v2=v2)
+        assert (answer.status, answer.body) == (status, {"error": body})
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "v2_type"),
+    [
+        (
+            errors.SessionExpired("Over."),
+            401,
+            "billing_meter_event_session_expired",
+            "temporary_session_expired",
+        ),
+        (errors.AlreadyCanceled("Again."), 400, "already_canceled", "already_canceled"),
+        (errors.NotCancelable("Late."), 400, "not_cancelable", "not_cancelable"),
+    ],
+    ids=["session expired", "already canceled", "not cancelable"],
+)
+def test_some_errors_have_a_type_of_their_own_in_v2(
+    error: BillingError, status: int, code: str, v2_type: str
+) -> None:
+    for v2, error_type in [(False, "invalid_request_error"), (True, v2_type)]:
+        answer = render(error, v2=v2)
+        body = {"type": error_type, "message": error.message, "code": code}
+        assert (answer.status, answer.body) == (status, {"error": body})
 
 
 @pytest.mark.parametrize(

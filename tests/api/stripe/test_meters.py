@@ -7,8 +7,10 @@ import stripe
 from refusals import missing, refused
 from stripe import StripeClient
 
+from postpaid.core.metering import Aggregation
 from shapes import assert_shape
 
+INTEGER = "parameter_invalid_integer"
 CALLS: dict[str, Any] = {
     "display_name": "Calls",
     "event_name": "calls",
@@ -27,6 +29,8 @@ def test_a_meter_reads_the_usual_keys(meters: Any) -> None:
     assert meter.last_response.data == {
         "id": meter.id,
         "object": "billing.meter",
+        "acceptance_window": {"future": 300, "past": 3_024_000},
+        "cancellation_window": 86_400,
         "created": meter.created,
         "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"},
         "default_aggregation": {"formula": "sum"},
@@ -43,7 +47,7 @@ def test_a_meter_reads_the_usual_keys(meters: Any) -> None:
     assert meters.retrieve(meter.id) == meter
 
 
-@pytest.mark.parametrize("formula", ["sum", "count", "last"])
+@pytest.mark.parametrize("formula", list(Aggregation))
 def test_a_meter_reads_the_keys_it_is_told(meters: Any, formula: str) -> None:
     meter = meters.create(
         {
@@ -68,8 +72,18 @@ def test_a_meter_reads_the_keys_it_is_told(meters: Any, formula: str) -> None:
         ({"event_name": ""}, "event_name", "parameter_invalid_empty"),
         ({"event_name": "x" * 101}, "event_name", None),
         ({"display_name": "x" * 251}, "display_name", None),
-        ({"default_aggregation": {"formula": "max"}}, "default_aggregation[formula]", None),
-        ({"event_time_window": "day"}, "event_time_window", "parameter_unknown"),
+        ({"default_aggregation": {"formula": "median"}}, "default_aggregation[formula]", None),
+        ({"event_time_window": "month"}, "event_time_window", None),
+        (
+            {"event_time_window": "day", "default_aggregation": {"formula": "p95"}},
+            "event_time_window",
+            None,
+        ),
+        ({"acceptance_window": {"past": -1}}, "acceptance_window[past]", INTEGER),
+        ({"acceptance_window": {"past": 315_360_001}}, "acceptance_window[past]", INTEGER),
+        ({"acceptance_window": {"future": 43_201}}, "acceptance_window[future]", INTEGER),
+        ({"acceptance_window": {"since": 1}}, "acceptance_window[since]", "parameter_unknown"),
+        ({"cancellation_window": "a day"}, "cancellation_window", INTEGER),
         ({"metadata": {"a": "b"}}, "metadata", "parameter_unknown"),
         ({"customer_mapping": {"type": "by_id"}}, "customer_mapping[event_payload_key]", "missing"),
         (
@@ -104,7 +118,7 @@ def test_an_event_name_is_one_meters_even_an_inactive_ones(
     assert stranger.v1.billing.meters.create(CALLS).event_name == "calls"
 
 
-def test_only_the_name_of_a_meter_changes(stripe_client: StripeClient, meters: Any) -> None:
+def test_how_a_meter_counts_does_not_change(stripe_client: StripeClient, meters: Any) -> None:
     before = meters.create(CALLS)
     after = meters.update(before.id, {"display_name": "API calls"})
     assert after.to_dict() == before.to_dict() | {
@@ -116,6 +130,33 @@ def test_only_the_name_of_a_meter_changes(stripe_client: StripeClient, meters: A
         meters.update(before.id, {"event_name": "other"})
     with refused("display_name", code="parameter_invalid_empty"):
         meters.update(before.id, {"display_name": ""})
+
+
+@pytest.mark.parametrize("window", ["hour", "day"])
+@pytest.mark.parametrize("formula", [each for each in Aggregation if each.combines])
+def test_of_an_hour_or_a_day_a_meter_counts_the_last_event(
+    meters: Any, formula: str, window: str
+) -> None:
+    meter = meters.create(
+        {**CALLS, "event_time_window": window, "default_aggregation": {"formula": formula}}
+    )
+    assert_shape(meter.last_response.data, stripe.billing.Meter)
+    assert meter.event_time_window == window
+    with refused("event_time_window", code="parameter_unknown"):
+        meters.update(meter.id, {"event_time_window": "day"})
+
+
+def test_what_a_meter_accepts_can_change(meters: Any) -> None:
+    meter = meters.create(
+        {**CALLS, "acceptance_window": {"past": 0, "future": 43_200}, "cancellation_window": 60}
+    )
+    assert meter.acceptance_window.to_dict() == {"past": 0, "future": 43_200}
+    assert meter.cancellation_window == 60
+    meters.update(meter.id, {"acceptance_window": {"past": 315_360_000}})
+    meters.update(meter.id, {"cancellation_window": 0})
+    changed = meters.retrieve(meter.id)
+    assert changed.acceptance_window.to_dict() == {"past": 315_360_000, "future": 43_200}
+    assert (changed.cancellation_window, changed.display_name) == (0, "Calls")
 
 
 def test_a_meter_rests_and_goes_on(stripe_client: StripeClient, meters: Any) -> None:

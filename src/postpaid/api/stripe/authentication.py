@@ -1,4 +1,4 @@
-"""Who is asking: the API key of a request, found in the database at most every few seconds."""
+"""Who is asking: the key or session of a request, found in the database every few seconds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import base64
 import binascii
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from postpaid.billing import manage_keys
-from postpaid.core.errors import AuthenticationFailed
+from postpaid.core.errors import AuthenticationFailed, SessionExpired
 from postpaid.storage.accounts import ApiKey
+from postpaid.storage.meter_event_sessions import MeterEventSession
 
 REMEMBERED_S = 5.0  # how long a revoked key may still be taken
 REMEMBERED_MAX = 10_000
@@ -38,6 +40,35 @@ class Authenticator:
             self._remembered.clear()
         self._remembered[digest] = (key, now + REMEMBERED_S)
         return key
+
+
+class SessionAuthenticator:
+    """Finds the session whose token a request has; remembers it, but never beyond its end."""
+
+    def __init__(self, find: Callable[[str], Awaitable[MeterEventSession | None]]) -> None:
+        self._find = find
+        self._remembered: dict[bytes, tuple[MeterEventSession, float]] = {}
+
+    async def authenticate(self, authorization: str | None, *, now: datetime) -> MeterEventSession:
+        """Raises ``AuthenticationFailed`` for no session's token, ``SessionExpired`` later."""
+        token = secret_in(authorization)
+        digest = manage_keys.digest(token)
+        session, until = self._remembered.get(digest, (None, 0.0))
+        moment = time.monotonic()
+        if session is None or moment >= until:
+            session = await self._find(token)
+            if session is None:
+                self._remembered.pop(digest, None)
+                raise AuthenticationFailed(
+                    f"Invalid meter event session token: {redacted(token)}. The stream takes the "
+                    "authentication_token of a meter event session as Bearer, and no API key."
+                )
+            if len(self._remembered) >= REMEMBERED_MAX:
+                self._remembered.clear()
+            self._remembered[digest] = (session, moment + REMEMBERED_S)
+        if now >= session.expires_at:
+            raise SessionExpired("The meter event session has expired; create a new one.")
+        return session
 
 
 def secret_in(authorization: str | None) -> str:

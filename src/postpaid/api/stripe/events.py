@@ -11,8 +11,11 @@ import msgspec
 from annotated_types import Len
 
 from postpaid.api.stripe import (
+    alerts,
+    backfills,
     catalog,
     customers,
+    error_reports,
     invoices,
     meters,
     payment_methods,
@@ -23,6 +26,8 @@ from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import ListParams, Text, TimeRange
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
+from postpaid.billing.report_rejections import ErrorReport
+from postpaid.core.alerts import TriggeredAlert
 from postpaid.core.catalog import Price, Product
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoicing import Invoice, InvoiceStatus
@@ -37,6 +42,7 @@ from postpaid.storage.meters import Meter
 from postpaid.storage.paging import Rows
 from postpaid.storage.payment_methods import PaymentMethod
 from postpaid.storage.test_clocks import TestClock
+from postpaid.storage.usage_backfills import UsageBackfill
 
 routes = Routes("Events")
 
@@ -121,11 +127,14 @@ KINDS = {
     "customer": _Kind(Customer, _each(customers.to_stripe)),
     "invoice": _Kind(Invoice, _render_invoices),
     "meter": _Kind(Meter, _each(meters.to_stripe)),
+    "meter_error_report": _Kind(ErrorReport, _each(error_reports.to_stripe)),
     "payment_method": _Kind(PaymentMethod, _each(payment_methods.to_stripe)),
     "price": _Kind(Price, _each(catalog.price_to_stripe)),
     "product": _Kind(Product, _each(catalog.product_to_stripe)),
     "subscription": _Kind(Subscription, subscriptions.render_many),
     "test_clock": _Kind(TestClock, _each(test_clocks.to_stripe)),
+    "usage_backfill": _Kind(UsageBackfill, _each(backfills.to_stripe)),
+    "triggered_alert": _Kind(TriggeredAlert, _each(alerts.triggered_to_stripe)),
 }
 
 

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from starlette.types import Receive, Scope, Send
 
 from postpaid import clock, ids
-from postpaid.api.stripe.authentication import Authenticator
+from postpaid.api.stripe.authentication import Authenticator, SessionAuthenticator
 from postpaid.api.stripe.errors import (
     BodyTooLarge,
     UnsupportedMediaType,
@@ -29,19 +29,23 @@ from postpaid.api.stripe.errors import (
 )
 from postpaid.api.stripe.expand import plan
 from postpaid.api.stripe.forms import parse_form, parse_json
+from postpaid.api.stripe.gathering import Gatherer
 from postpaid.api.stripe.params import Id, Params
 from postpaid.api.stripe.routes import Call, Route, Router, Routes
-from postpaid.billing import manage_keys
+from postpaid.billing import manage_keys, manage_sessions
+from postpaid.billing.gather_usage import Waiting
 from postpaid.billing.perform import Act, Answer
 from postpaid.core.errors import BillingError, InvalidRequest
 from postpaid.core.values import replace
 from postpaid.storage.accounts import ApiKey
 from postpaid.storage.database import Database
+from postpaid.storage.meter_event_sessions import MeterEventSession
 
 API_VERSION = "2026-10-28.endive"
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 PATH_PARAMETER_LENGTH_MAX = 255
 EXPAND_MAX = 20
+RAW_BODY_BYTES_MAX = 20_000_000  # ten thousand events and what they may be about
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,8 @@ class Facade:
         self._database = database
         self._router = Router(route for routes in resources for route in routes.routes)
         self._authenticator = Authenticator(self._find_key)
+        self._sessions = SessionAuthenticator(self._find_session)
+        self._gatherer = Gatherer(database)
         self._body_bytes_max = body_bytes_max
         self._threads = CapacityLimiter(database.pool_size)
 
@@ -72,17 +78,22 @@ class Facade:
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         route, path_parameters = self._router.find(request.method, request.raw_path)
-        key = await self._authenticator.authenticate(request.header(b"authorization"))
+        asker = await self._authenticate(route, request)
         _check_headers(request)
         _check_path(path_parameters)
-        request.parameters = _parse(request, await _body(receive, self._body_bytes_max))
+        if route.body == "raw":
+            body = await _body(receive, max(self._body_bytes_max, RAW_BODY_BYTES_MAX))
+            request.parameters = parse_form(request.query)
+        else:
+            body = await _body(receive, self._body_bytes_max)
+            request.parameters = _parse(request, body)
         given = dict(request.parameters)
         paths = _validate(Expand, {"expand": given.pop("expand", [])}).expand
         call = Call(
             act=Act(
-                account_id=key.account_id,
-                livemode=key.livemode,
-                actor=key.id,
+                account_id=asker.account_id,
+                livemode=asker.livemode,
+                actor=asker.id,
                 now=clock.now(),
                 new_id=ids.new_id,
                 request_id=request.id,
@@ -94,14 +105,41 @@ class Facade:
             expand=plan(route.returns, paths, many=route.many),
         )
         params = _validate(route.params or Params, given)
+        if route.gathered:
+            usage = route.run(call, params, path_parameters)
+            return await self._gatherer.record(
+                Waiting(
+                    call.act,
+                    call.operation,
+                    call.parameters,
+                    usage.reported,
+                    usage.respond,
+                    silent=usage.silent,
+                )
+            )
+        if route.body == "raw":
+            call.body, call.headers = body, request.readable_headers
         return await to_thread.run_sync(
             _run, route, call, params, path_parameters, limiter=self._threads
         )
+
+    async def _authenticate(self, route: Route, request: Request) -> ApiKey | MeterEventSession:
+        authorization = request.header(b"authorization")
+        if route.auth == "session":
+            return await self._sessions.authenticate(authorization, now=clock.now())
+        return await self._authenticator.authenticate(authorization)
 
     async def _find_key(self, secret: str) -> ApiKey | None:
         def find() -> ApiKey | None:
             with self._database.connection() as conn:
                 return manage_keys.find_key(conn, secret)
+
+        return await to_thread.run_sync(find, limiter=self._threads)
+
+    async def _find_session(self, token: str) -> MeterEventSession | None:
+        def find() -> MeterEventSession | None:
+            with self._database.connection() as conn:
+                return manage_sessions.find_session(conn, token)
 
         return await to_thread.run_sync(find, limiter=self._threads)
 
@@ -143,6 +181,12 @@ class Request:
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def readable_headers(self) -> dict[str, str]:
+        return {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers.items()
+        }
 
     @property
     def is_v2(self) -> bool:
@@ -232,7 +276,7 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 def _failure(request: Request, error: Exception) -> Answer:
     if isinstance(error, BillingError):
-        return render(error, request.parameters)
+        return render(error, request.parameters, v2=request.is_v2)
     log.error("%s: %s %s failed", request.id, request.method, request.path, exc_info=error)
     return render_unexpected(request.id)
 

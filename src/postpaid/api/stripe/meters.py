@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import ListParams, Params, Text
+from postpaid.api.stripe.params import Integer, ListParams, Params, Text
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_meters
 from postpaid.core.errors import NotFound
@@ -19,6 +19,7 @@ routes = Routes("Meters")
 
 Name = Annotated[str, Text(250)]
 PayloadKey = Annotated[str, Text(100)]
+Span = Annotated[int, Integer(0, 3_650 * 86_400)]  # seconds, up to ten years
 
 
 class CustomerMapping(Params):
@@ -34,17 +35,27 @@ class ValueSettings(Params):
     event_payload_key: PayloadKey
 
 
+class AcceptanceWindow(Params):
+    future: Annotated[int, Integer(0, 43_200)] | None = None
+    past: Span | None = None
+
+
 class MeterCreate(Params):
     default_aggregation: DefaultAggregation
     display_name: Name
     event_name: Annotated[str, Text(100)]
+    acceptance_window: AcceptanceWindow = AcceptanceWindow()
+    cancellation_window: Span | None = None
     customer_mapping: CustomerMapping = CustomerMapping(
         event_payload_key="stripe_customer_id", type="by_id"
     )
+    event_time_window: Literal["day", "hour"] | None = None
     value_settings: ValueSettings = ValueSettings(event_payload_key="value")
 
 
 class MeterUpdate(Params):
+    acceptance_window: AcceptanceWindow = AcceptanceWindow()
+    cancellation_window: Span | None = None
     display_name: Name | None = None
 
 
@@ -65,6 +76,8 @@ def create(call: Call, params: MeterCreate) -> dict[str, Any]:
             aggregation=params.default_aggregation.formula,
             customer_key=params.customer_mapping.event_payload_key,
             value_key=params.value_settings.event_payload_key,
+            event_time_window=params.event_time_window,
+            **_spans(params),
         )
         return to_stripe(created, livemode=call.act.livemode)
 
@@ -86,10 +99,11 @@ def retrieve(call: Call, meter: str) -> dict[str, Any]:
 
 @routes.post("/v1/billing/meters/{meter}", returns="billing.meter")
 def update(call: Call, params: MeterUpdate, meter: str) -> dict[str, Any]:
-    """Rename a meter; nothing else of it can change."""
+    """Rename a meter, or change which events it accepts; how it counts cannot change."""
 
     def change(before: Meter) -> Meter:
-        return replace(before, **params.given())
+        renamed = {} if params.display_name is None else {"display_name": params.display_name}
+        return replace(before, **renamed, **_spans(params))
 
     return call.write(
         lambda conn: to_stripe(
@@ -130,20 +144,32 @@ def reactivate(call: Call, meter: str) -> dict[str, Any]:
     )
 
 
+def _spans(params: MeterCreate | MeterUpdate) -> dict[str, int]:
+    """The spans that were given, by the name of the meter's field."""
+    given = {
+        "accepts_past_s": params.acceptance_window.past,
+        "accepts_future_s": params.acceptance_window.future,
+        "cancels_within_s": params.cancellation_window,
+    }
+    return {name: span for name, span in given.items() if span is not None}
+
+
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
 
 
 def to_stripe(meter: Meter, *, livemode: bool) -> dict[str, Any]:
-    """A meter. Every event counts: there is no event time window."""
+    """A meter. Ours are ``acceptance_window`` and ``cancellation_window``, in seconds."""
     return {
         "id": meter.id,
         "object": "billing.meter",
+        "acceptance_window": {"future": meter.accepts_future_s, "past": meter.accepts_past_s},
+        "cancellation_window": meter.cancels_within_s,
         "created": seconds(meter.created_at),
         "customer_mapping": {"event_payload_key": meter.customer_key, "type": "by_id"},
         "default_aggregation": {"formula": meter.aggregation},
         "display_name": meter.display_name,
         "event_name": meter.event_name,
-        "event_time_window": None,
+        "event_time_window": meter.event_time_window,
         "livemode": livemode,
         "status": meter.status,
         "status_transitions": {"deactivated_at": seconds(meter.deactivated_at)},

@@ -16,18 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints
 from urllib.parse import unquote
 
 from postpaid.api.stripe.errors import UnknownRoute, render
 from postpaid.api.stripe.expand import Plan, expand
 from postpaid.api.stripe.params import Params
+from postpaid.billing.check_usage import Reported
 from postpaid.billing.perform import Act, Answer, perform
+from postpaid.billing.record_usage import Recorded
 from postpaid.core.errors import PaymentFailed
+from postpaid.core.values import replace
 from postpaid.storage.database import Connection, Database
 
 Object = dict[str, Any]
-Handler = Callable[..., Object]
+Handler = Callable[..., Any]
+Auth: TypeAlias = Literal["key", "session"]
+Body: TypeAlias = Literal["parameters", "raw"]
 H = TypeVar("H", bound=Handler)
 
 
@@ -40,6 +45,8 @@ class Call:
     operation: str
     parameters: Mapping[str, Any]  # all that the caller said: what a repeat must say again
     expand: Plan = field(default_factory=Plan)
+    body: bytes = b""  # with its headers, by lower-case name, where it is not parameters
+    headers: Mapping[str, str] = field(default_factory=dict)
     answer: Answer | None = None  # set by a write
 
     def read(self, fn: Callable[[Connection], Object]) -> Object:
@@ -50,6 +57,14 @@ class Call:
     def write(self, fn: Callable[[Connection], Object]) -> Object:
         """What ``fn`` did in its transaction, expanded; or what it had done for the same key."""
         return self._perform(lambda conn: self._expanded(conn, fn(conn)))
+
+    def write_anew(self, fn: Callable[[Connection], Object]) -> Object:
+        """What ``fn`` did, expanded, and not remembered with any key: a repeat does it again.
+
+        For what a repeat cannot harm, and for answers that are nobody's to keep.
+        """
+        self.act = replace(self.act, idempotency_key=None)
+        return self.write(fn)
 
     def write_then(
         self, begin: Callable[[Connection], Object], finish: Callable[[Object], Object]
@@ -85,6 +100,18 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a gathered route's handler returns: events to record, and how to answer then.
+
+    ``silent``: the answer does not tell what was rejected, which is then told in a report.
+    """
+
+    reported: Reported
+    respond: Callable[[Connection, Act, Recorded], Mapping[str, Any]]
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A method and path, what handles it, and what it takes and gives."""
 
@@ -95,6 +122,9 @@ class Route:
     returns: str
     many: bool
     group: str
+    auth: Auth = "key"  # what the request shows: an API key, or the token of a session
+    body: Body = "parameters"  # raw: the handler reads it, in whatever format it is
+    gathered: bool = False  # it only records usage, together with other requests that wait
 
     @property
     def operation(self) -> str:
@@ -104,7 +134,7 @@ class Route:
     def path_parameters(self) -> list[str]:
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 
-    def run(self, call: Call, params: Params, path_parameters: Mapping[str, str]) -> Object:
+    def run(self, call: Call, params: Params, path_parameters: Mapping[str, str]) -> Any:
         if self.params is None:
             return self.handler(call, **path_parameters)
         return self.handler(call, params, **path_parameters)
@@ -121,16 +151,37 @@ class Routes:
         """``returns`` is the type of the object in the answer, or with ``many`` in its list."""
         return self._add("GET", path, returns, many)
 
-    def post(self, path: str, *, returns: str, many: bool = False) -> Callable[[H], H]:
-        return self._add("POST", path, returns, many)
+    def post(
+        self,
+        path: str,
+        *,
+        returns: str,
+        many: bool = False,
+        auth: Auth = "key",
+        body: Body = "parameters",
+        gathered: bool = False,
+    ) -> Callable[[H], H]:
+        """The handler of a ``gathered`` route does not block and returns ``Usage``."""
+        return self._add("POST", path, returns, many, auth, body, gathered)
 
     def delete(self, path: str, *, returns: str, many: bool = False) -> Callable[[H], H]:
         return self._add("DELETE", path, returns, many)
 
-    def _add(self, method: str, path: str, returns: str, many: bool) -> Callable[[H], H]:
+    def _add(
+        self,
+        method: str,
+        path: str,
+        returns: str,
+        many: bool,
+        auth: Auth = "key",
+        body: Body = "parameters",
+        gathered: bool = False,
+    ) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             params = get_type_hints(handler).get("params")
-            self.routes.append(Route(method, path, handler, params, returns, many, self.name))
+            self.routes.append(
+                Route(method, path, handler, params, returns, many, self.name, auth, body, gathered)
+            )
             return handler
 
         return declare

@@ -210,34 +210,101 @@ CREATE INDEX prices_by_product ON prices (account_id, product_id, id);
 
 -- ─── What was used ───────────────────────────────────────────────────────────────────────────
 
-CREATE TABLE usage_events (
-    account_id  integer        NOT NULL,
-    reference   text           COLLATE "C" NOT NULL,
-    meter_id    object_id      NOT NULL,
-    customer_id object_id      NOT NULL,
-    occurred_at timestamptz(3) NOT NULL,  -- when it was used: decides the period
-    received_at timestamptz    NOT NULL,  -- when we came to know of it
-    value       numeric        NOT NULL,
-    payload     json,                     -- what came beside customer and value
-    CONSTRAINT usage_events_reference_once PRIMARY KEY (account_id, reference)
+-- One customer's usage of one meter: what events, hours and windows are kept by. Storing usage never
+-- waits for a customer's lock, which a foreign key would make it do.
+CREATE TABLE usage_series (
+    account_id  integer   NOT NULL,
+    customer_id object_id NOT NULL,
+    meter_id    object_id NOT NULL,
+    series_id   bigint    GENERATED ALWAYS AS IDENTITY,
+    PRIMARY KEY (account_id, customer_id, meter_id),
+    CONSTRAINT usage_series_id_once UNIQUE (series_id)
 );
 
-CREATE INDEX usage_events_by_time ON usage_events (account_id, customer_id, meter_id, occurred_at);
+CREATE INDEX usage_series_by_meter ON usage_series (account_id, meter_id);
 
--- Totals by UTC hour, kept in the statement that stores the events. A window's total is its whole
--- hours from here and its two partial hours from the events.
+-- Events lie in segments, in the order in which they came. All are stored in the open one, whose
+-- indexes stay small; when it is full it is sealed, and its references go where one look finds any
+-- sealed reference. So an event costs the same however many are stored, and old segments can be
+-- dropped whole.
+CREATE TABLE usage_segments (
+    segment   integer     PRIMARY KEY,
+    status    text        NOT NULL,
+    opened_at timestamptz NOT NULL,
+    sealed_at timestamptz,
+    CONSTRAINT usage_segments_status CHECK (status IN ('open', 'sealed', 'indexed')),
+    CONSTRAINT usage_segments_sealed_iff_not_open CHECK ((status = 'open') = (sealed_at IS NULL))
+);
+
+CREATE UNIQUE INDEX usage_segments_one_open ON usage_segments (status) WHERE status = 'open';
+
+CREATE TABLE usage_events (
+    segment     integer        NOT NULL,
+    account_id  integer        NOT NULL,
+    reference   text           COLLATE "C" NOT NULL,
+    series_id   bigint         NOT NULL,
+    occurred_at timestamptz(3) NOT NULL,              -- when it was used: decides the period
+    received_at timestamptz(3) NOT NULL,              -- when we came to know of it
+    counted     boolean        NOT NULL DEFAULT true, -- false: cancelled, superseded, not yet filled in
+    value       numeric        NOT NULL,
+    payload     json,                                 -- what came beside customer and value
+    backfill_id object_id,
+    canceled_at timestamptz(3),
+    arrival     bigint,                               -- of meters that count the last to arrive
+    CONSTRAINT usage_events_reference_once PRIMARY KEY (segment, account_id, reference),
+    CONSTRAINT usage_events_canceled_do_not_count CHECK (canceled_at IS NULL OR NOT counted)
+) PARTITION BY LIST (segment);
+
+CREATE INDEX usage_events_by_time ON usage_events (series_id, occurred_at) WHERE counted;
+CREATE INDEX usage_events_uncounted ON usage_events (series_id, occurred_at) WHERE NOT counted;
+CREATE INDEX usage_events_by_backfill ON usage_events (account_id, backfill_id)
+    WHERE backfill_id IS NOT NULL;
+
+CREATE TABLE usage_events_1 PARTITION OF usage_events FOR VALUES IN (1);
+INSERT INTO usage_segments (segment, status, opened_at) VALUES (1, 'open', now());
+
+CREATE SEQUENCE usage_arrivals;
+
+-- The references of sealed segments, all in one place.
+CREATE TABLE usage_references (
+    account_id integer NOT NULL,
+    reference  text    COLLATE "C" NOT NULL,
+    segment    integer NOT NULL,
+    PRIMARY KEY (account_id, reference)
+);
+
+-- Totals by UTC hour, kept by the transaction that stores the events. Only counted events are in
+-- them, those of dropped segments too.
 CREATE TABLE usage_hours (
-    account_id   integer     NOT NULL,
-    customer_id  object_id   NOT NULL,
-    meter_id     object_id   NOT NULL,
-    hour         timestamptz NOT NULL,
-    sum          numeric     NOT NULL,
-    count        bigint      NOT NULL,
-    last_value   numeric     NOT NULL,  -- of the event that occurred last; of equals, by reference
-    last_at      timestamptz(3) NOT NULL,
-    last_reference text      COLLATE "C" NOT NULL,
-    PRIMARY KEY (account_id, customer_id, meter_id, hour)
-) WITH (fillfactor = 80);
+    series_id      bigint      NOT NULL,
+    hour           timestamptz NOT NULL,
+    sum            numeric     NOT NULL,
+    count          bigint      NOT NULL,
+    max            numeric,
+    last_value     numeric,        -- of the event that occurred last; of equals, by reference
+    last_at        timestamptz(3),
+    last_reference text        COLLATE "C",
+    dropped_sum    numeric     NOT NULL DEFAULT 0,
+    dropped_count  bigint      NOT NULL DEFAULT 0,
+    PRIMARY KEY (series_id, hour)
+) WITH (fillfactor = 70);
+
+-- Totals of the very windows that subscriptions bill, kept likewise. One that is missing is computed
+-- from hours and events; one that is here is read at once.
+CREATE TABLE usage_windows (
+    series_id      bigint      NOT NULL,
+    start_at       timestamptz(3) NOT NULL,
+    end_at         timestamptz(3) NOT NULL,
+    sum            numeric     NOT NULL DEFAULT 0,
+    count          bigint      NOT NULL DEFAULT 0,
+    max            numeric,
+    last_value     numeric,
+    last_at        timestamptz(3),
+    last_reference text        COLLATE "C",
+    alert_at       numeric,        -- from which quantity on an alert may have to be sent
+    PRIMARY KEY (series_id, start_at, end_at),
+    CONSTRAINT usage_windows_ordered CHECK (start_at < end_at)
+) WITH (fillfactor = 70);
 
 -- ─── What is agreed ──────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,84 @@
+"""Open the windows that subscriptions bill, so that their totals are kept as usage arrives.
+
+A window is opened one period ahead, while nothing can be in it yet; only the first is opened over
+usage that may be there already. A window that is not open is billed all the same, from its hours
+and events: to open it makes it one row to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from postpaid.billing.perform import Act
+from postpaid.core.periods import period_at_index
+from postpaid.core.subscriptions import Catalog, Subscription
+from postpaid.storage import alerts, usage, usage_totals
+from postpaid.storage.database import Connection
+from postpaid.storage.usage_totals import Window
+
+AHEAD = timedelta(hours=12)
+"""No meter takes events from further in the future."""
+
+
+def open_windows(
+    conn: Connection, act: Act, subscriptions: Sequence[Subscription], sold: Catalog
+) -> None:
+    """Open the present and the next window of every metered item, where they are not open."""
+    # Decide.
+    windows = [
+        window
+        for subscription in subscriptions
+        for window in _windows(subscription, sold, ahead=(0, 1))
+    ]
+    if not windows:
+        return
+
+    # Write.
+    pairs = sorted({(window.customer_id, window.meter_id) for window in windows})
+    ids, made = usage.make_series(conn, act.account_id, pairs)
+    alerts.open_all_time_of_new(conn, act.account_id, made)
+    new = {pair for pair in pairs if ids[pair] in set(made)}
+    usage_totals.open_empty(
+        conn, act.account_id, [each for each in windows if (each.customer_id, each.meter_id) in new]
+    )
+    used = [each for each in windows if (each.customer_id, each.meter_id) not in new]
+    if used:
+        usage.hold_alone(conn, act.account_id)
+        usage_totals.open_computed(conn, act.account_id, used)
+
+
+def open_next_windows(
+    conn: Connection, act: Act, renewed: Sequence[Subscription], sold: Catalog
+) -> None:
+    """Open the window after the present one of every metered item, by the batch.
+
+    Whoever closes late may find that it has begun; then what is in it is counted first.
+    """
+    windows = [
+        window for subscription in renewed for window in _windows(subscription, sold, ahead=(1,))
+    ]
+    begun = [window for window in windows if window.start <= act.now + AHEAD]
+    usage_totals.open_empty(
+        conn, act.account_id, [window for window in windows if window.start > act.now + AHEAD]
+    )
+    if begun:
+        usage.hold_alone(conn, act.account_id)
+        usage_totals.open_computed(conn, act.account_id, begun)
+
+
+def _windows(subscription: Subscription, sold: Catalog, *, ahead: tuple[int, ...]) -> list[Window]:
+    """The windows of its metered items that are so many periods ahead of the present ones."""
+    windows = []
+    for item in subscription.items:
+        price = sold[item.price_id].price
+        if price.meter_id is None or price.recurrence is None:
+            continue
+        for periods in ahead:
+            period = period_at_index(
+                subscription.anchor_at, price.recurrence, item.period_index + periods
+            )
+            windows.append(
+                Window(subscription.customer_id, price.meter_id, period.start, period.end)
+            )
+    return windows
