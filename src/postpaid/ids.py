@@ -38,14 +38,21 @@ class _Maker:
             millisecond = time.time_ns() // 1_000_000
             if millisecond > self.millisecond:
                 self.millisecond = millisecond
-                self.beginning = _base62(millisecond, 4) + _base62(secrets.randbelow(_HALF), 4)
-                self.last = secrets.randbelow(_HALF // 2)
-            step = next(self.steps, None)
-            if step is None:
-                self.steps = iter(array("I", os.urandom(4096)))
-                step = next(self.steps)
-            self.last += 1 + step
+                self.beginning = _base62(millisecond, 4) + _base62(self.below(_HALF), 4)
+                self.last = self.below(_HALF // 2)
+            self.last += 1 + self.step()
             return self.beginning, self.last
+
+    def below(self, limit: int) -> int:
+        return (self.step() << 32 | self.step()) % limit
+
+    def step(self) -> int:
+        """32 random bits; the system is asked for many at once, since to ask takes a while."""
+        step = next(self.steps, None)
+        if step is None:
+            self.steps = iter(array("I", os.urandom(4096)))
+            step = next(self.steps)
+        return step
 
 
 _maker = _Maker()

@@ -28,6 +28,7 @@ from postpaid.storage.database import Database, migrate
 log = logging.getLogger(__name__)
 
 WATCH_S = 0.5  # how often we look whether the embedded PostgreSQL is still there
+SWITCH_S = 0.0003  # threads that wait for PostgreSQL must not wait 5 ms more for the event loop
 GRACE_S = 10  # for requests under way, and for the worker's batch, once we are told to end
 IDLE_S = 75  # a client's idle connection is kept longer than a proxy before us would reuse it
 
@@ -181,6 +182,8 @@ def engine(database: Database, settings: Settings, listener: socket.socket) -> I
     import uvicorn
 
     from postpaid.api.server import create_app
+
+    sys.setswitchinterval(SWITCH_S)
 
     configuration = uvicorn.Config(
         create_app(database, settings),

@@ -259,7 +259,7 @@ def test_however_many_open_it_takes_as_many_statements(
         sold = catalog.load_sold(conn, world.act.account_id, [world.metered_id, world.licence_id])
         with counted(conn) as statements:
             open_windows(conn, world.at(START), subscriptions, sold)
-    assert len(statements) == 6
+    assert len(statements) == 7
     assert len(all_agree(world)) == 2 * subscribers
 
 

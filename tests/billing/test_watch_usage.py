@@ -556,3 +556,19 @@ def test_those_who_cross_while_an_alert_is_made_miss_nothing(world: World) -> No
     assert failures == []
     report(world, "1", customers=slice(0, 3))
     assert Counter(each.customer_id for each in sent(world)) == dict.fromkeys(world.customer_ids, 2)
+
+
+def test_a_window_that_another_subscription_joins_is_looked_at_again(world: World) -> None:
+    create(world, gte="10")
+    report(world, "10")
+    with world.database.transaction() as conn:
+        price_id = make_price(conn, world.act, world.meter_id)
+        [first] = subscriptions.load(
+            conn, world.act.account_id, world.subscription_ids[:1]
+        ).values()
+        more = like(world.act, first, price_id)
+        subscriptions.insert_many(conn, world.act.account_id, [more])
+        sold = catalog.load_sold(conn, world.act.account_id, [price_id])
+        open_windows(conn, world.act, [more], sold)
+    report(world, "1")
+    assert quantities(world) == [10, 11]

@@ -64,7 +64,7 @@ RESOURCES: Sequence[Routes] = (
 
 HEALTH_TIMEOUT_S = 2
 
-FACADES = ("/v1/", "/v2/")
+FACADES = {"/v1", "/v2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class App:
     framework: FastAPI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(FACADES):
+        if scope["type"] == "http" and scope["path"][:3] in FACADES:
             await self.facade(scope, receive, send)
         else:
             await self.framework(scope, receive, send)

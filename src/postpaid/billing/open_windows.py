@@ -24,7 +24,10 @@ AHEAD = timedelta(hours=12)
 def open_windows(
     conn: Connection, act: Act, subscriptions: Sequence[Subscription], sold: Catalog
 ) -> None:
-    """Open the present and the next window of every metered item, where they are not open."""
+    """Open the present and the next window of every metered item.
+
+    One that is open already, for another subscription, looks for alerts again.
+    """
     # Decide.
     windows = [
         window
@@ -36,6 +39,9 @@ def open_windows(
 
     # Write.
     pairs = sorted({(window.customer_id, window.meter_id) for window in windows})
+    held = bool(usage.find_series(conn, act.account_id, pairs))
+    if held:
+        usage.hold_alone(conn, act.account_id)  # before others could wait for a series of ours
     ids, made = usage.make_series(conn, act.account_id, pairs)
     alerts.open_all_time_of_new(conn, act.account_id, made)
     new = {pair for pair in pairs if ids[pair] in set(made)}
@@ -43,9 +49,9 @@ def open_windows(
         conn, act.account_id, [each for each in windows if (each.customer_id, each.meter_id) in new]
     )
     used = [each for each in windows if (each.customer_id, each.meter_id) not in new]
-    if used:
+    if used and not held:
         usage.hold_alone(conn, act.account_id)
-        usage_totals.open_computed(conn, act.account_id, used)
+    usage_totals.open_computed(conn, act.account_id, used)
 
 
 def open_next_windows(

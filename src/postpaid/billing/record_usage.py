@@ -85,7 +85,7 @@ def record_usage(
     not the act's alone.
     """
     # Read.
-    usage.hold(conn, act.account_id)
+    usage.begin_storing(conn, act.account_id)
     meter_by_name = meters.load_by_event_names(
         conn, act.account_id, list(set(reported.event_names))
     )

@@ -31,11 +31,37 @@ SELECT concat_ws(' ', 'CREATE DOMAIN', quote_ident(t.typname), 'AS',
 
 # In the order in which they were made: what a table refers to comes before it.
 TABLES = """
-SELECT oid, quote_ident(relname), ' WITH (' || array_to_string(reloptions, ', ') || ')'
+SELECT oid, quote_ident(relname),
+       concat(' WITH (' || array_to_string(reloptions, ', ') || ')',
+              CASE WHEN relkind = 'p' THEN ' PARTITION BY ' || pg_get_partkeydef(oid) END)
   FROM pg_class
  WHERE relnamespace = 'public'::regnamespace
-   AND relkind = 'r'
+   AND relkind IN ('r', 'p')
+   AND NOT relispartition
    AND relname <> 'schema_migrations'
+ ORDER BY oid
+"""
+
+PARTITIONS = """
+SELECT concat_ws(' ', 'CREATE TABLE', quote_ident(c.relname), 'PARTITION OF',
+                 i.inhparent::regclass::text, pg_get_expr(c.relpartbound, c.oid))
+  FROM pg_class c
+  JOIN pg_inherits i ON i.inhrelid = c.oid
+ WHERE i.inhparent = %(table)s
+ ORDER BY c.oid
+"""
+
+SEQUENCES = """
+SELECT 'CREATE SEQUENCE ' || quote_ident(relname)
+  FROM pg_class c
+ WHERE relnamespace = 'public'::regnamespace
+   AND relkind = 'S'
+   AND NOT EXISTS (
+       SELECT
+         FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass
+          AND d.objid = c.oid
+          AND d.deptype = 'i')
  ORDER BY oid
 """
 
@@ -93,7 +119,8 @@ def render(conn: Connection) -> str:
     domains = [f"{text};" for (text,) in conn.execute(DOMAINS)]
     functions = [f"{text.strip()};" for (text,) in conn.execute(FUNCTIONS)]
     tables = [_table(conn, *row) for row in conn.execute(TABLES).fetchall()]
-    return "\n\n".join([HEADER, *domains, *functions, *tables]) + "\n"
+    sequences = [f"{text};" for (text,) in conn.execute(SEQUENCES)]
+    return "\n\n".join([HEADER, *domains, *functions, *sequences, *tables]) + "\n"
 
 
 def _table(conn: Connection, table: int, name: str, options: str | None) -> str:
@@ -104,7 +131,9 @@ def _table(conn: Connection, table: int, name: str, options: str | None) -> str:
     inside += [_readable(text) for (text,) in conn.execute(CONSTRAINTS, of)]
     body = ",\n".join(inside).replace("\n", "\n    ")
     lines = [f"CREATE TABLE {name} (\n    {body}\n){options or ''};"]
-    lines += [f"{_readable(text)};" for (text,) in conn.execute(INDEXES, of)]
+    for (text,) in conn.execute(INDEXES, of):
+        lines.append(f"{_readable(text.replace(' ON ONLY ', ' ON '))};")
+    lines += [f"{text};" for (text,) in conn.execute(PARTITIONS, of)]
     lines += [f"{_readable(text)};" for (text,) in conn.execute(TRIGGERS, of)]
     return "\n".join(lines)
 

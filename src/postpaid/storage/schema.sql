@@ -41,6 +41,8 @@ BEGIN
         USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoices_frozen';
 END $function$;
 
+CREATE SEQUENCE usage_arrivals;
+
 CREATE TABLE accounts (
     account_id integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
     id         object_id   NOT NULL,
@@ -164,22 +166,33 @@ CREATE INDEX payment_methods_by_customer ON payment_methods (account_id, custome
     customer_id IS NOT NULL;
 
 CREATE TABLE meters (
-    account_id     integer     NOT NULL,
-    id             object_id   NOT NULL,
-    display_name   text        NOT NULL,
-    event_name     text        NOT NULL,
-    aggregation    text        NOT NULL,
-    customer_key   text        NOT NULL,
-    value_key      text        NOT NULL,
-    status         text        NOT NULL,
-    created_at     timestamptz NOT NULL,
-    updated_at     timestamptz NOT NULL,
-    deactivated_at timestamptz,
+    account_id        integer     NOT NULL,
+    id                object_id   NOT NULL,
+    display_name      text        NOT NULL,
+    event_name        text        NOT NULL,
+    aggregation       text        NOT NULL,
+    customer_key      text        NOT NULL,
+    value_key         text        NOT NULL,
+    status            text        NOT NULL,
+    created_at        timestamptz NOT NULL,
+    updated_at        timestamptz NOT NULL,
+    deactivated_at    timestamptz,
+    event_time_window text,
+    accepts_past_s    bigint      NOT NULL DEFAULT 3024000,
+    accepts_future_s  integer     NOT NULL DEFAULT 300,
+    cancels_within_s  bigint      NOT NULL DEFAULT 86400,
     CONSTRAINT meters_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT meters_event_name_once UNIQUE (account_id, event_name),
-    CONSTRAINT meters_aggregation CHECK (aggregation IN ('sum', 'count', 'last')),
+    CONSTRAINT meters_aggregation CHECK (aggregation IN ('sum', 'count', 'last', 'max', 'unique',
+        'average', 'time_weighted_sum', 'p95', 'p99', 'duration')),
+    CONSTRAINT meters_event_time_window_of_what_combines CHECK (event_time_window IS NULL OR
+        (event_time_window IN ('hour', 'day')) AND (aggregation IN ('sum', 'count', 'last', 'max',
+        'average'))),
     CONSTRAINT meters_inactive_iff_deactivated CHECK ((status IN ('active', 'inactive')) AND (status
-        = 'inactive') = (deactivated_at IS NOT NULL))
+        = 'inactive') = (deactivated_at IS NOT NULL)),
+    CONSTRAINT meters_spans_bounded CHECK (accepts_past_s >= 0 AND accepts_past_s <= 315360000 AND
+        accepts_future_s >= 0 AND accepts_future_s <= 43200 AND cancels_within_s >= 0 AND
+        cancels_within_s <= 315360000)
 );
 
 CREATE TABLE products (
@@ -240,32 +253,84 @@ CREATE TABLE prices (
 );
 CREATE INDEX prices_by_product ON prices (account_id, product_id, id);
 
+CREATE TABLE usage_series (
+    account_id  integer   NOT NULL,
+    customer_id object_id NOT NULL,
+    meter_id    object_id NOT NULL,
+    series_id   bigint    NOT NULL GENERATED ALWAYS AS IDENTITY,
+    CONSTRAINT usage_series_pkey PRIMARY KEY (account_id, customer_id, meter_id),
+    CONSTRAINT usage_series_id_once UNIQUE (series_id)
+);
+CREATE INDEX usage_series_by_meter ON usage_series (account_id, meter_id, customer_id);
+
+CREATE TABLE usage_segments (
+    segment   integer     NOT NULL,
+    status    text        NOT NULL,
+    opened_at timestamptz NOT NULL,
+    sealed_at timestamptz,
+    CONSTRAINT usage_segments_pkey PRIMARY KEY (segment),
+    CONSTRAINT usage_segments_sealed_iff_not_open CHECK ((status = 'open') = (sealed_at IS NULL)),
+    CONSTRAINT usage_segments_status CHECK (status IN ('open', 'sealed', 'indexed'))
+);
+CREATE UNIQUE INDEX usage_segments_one_open ON usage_segments (status) WHERE status = 'open';
+
 CREATE TABLE usage_events (
+    segment     integer        NOT NULL,
     account_id  integer        NOT NULL,
     reference   text           COLLATE "C" NOT NULL,
-    meter_id    object_id      NOT NULL,
-    customer_id object_id      NOT NULL,
+    series_id   bigint         NOT NULL,
     occurred_at timestamptz(3) NOT NULL,
-    received_at timestamptz    NOT NULL,
+    received_at timestamptz(3) NOT NULL,
+    counted     boolean        NOT NULL DEFAULT true,
     value       numeric        NOT NULL,
     payload     json,
-    CONSTRAINT usage_events_reference_once PRIMARY KEY (account_id, reference)
+    backfill_id object_id,
+    canceled_at timestamptz(3),
+    arrival     bigint,
+    CONSTRAINT usage_events_reference_once PRIMARY KEY (segment, account_id, reference),
+    CONSTRAINT usage_events_canceled_do_not_count CHECK (canceled_at IS NULL OR NOT counted)
+) PARTITION BY LIST (segment);
+CREATE INDEX usage_events_by_time ON usage_events (series_id, occurred_at) WHERE counted;
+CREATE INDEX usage_events_uncounted ON usage_events (series_id, occurred_at) WHERE NOT counted;
+CREATE INDEX usage_events_by_backfill ON usage_events (account_id, backfill_id) WHERE
+    backfill_id IS NOT NULL;
+CREATE TABLE usage_events_1 PARTITION OF usage_events FOR VALUES IN (1);
+
+CREATE TABLE usage_references (
+    account_id integer NOT NULL,
+    reference  text    COLLATE "C" NOT NULL,
+    segment    integer NOT NULL,
+    CONSTRAINT usage_references_pkey PRIMARY KEY (account_id, reference)
 );
-CREATE INDEX usage_events_by_time ON usage_events (account_id, customer_id, meter_id,
-    occurred_at);
 
 CREATE TABLE usage_hours (
-    account_id     integer        NOT NULL,
-    customer_id    object_id      NOT NULL,
-    meter_id       object_id      NOT NULL,
+    series_id      bigint         NOT NULL,
     hour           timestamptz    NOT NULL,
     sum            numeric        NOT NULL,
     count          bigint         NOT NULL,
-    last_value     numeric        NOT NULL,
-    last_at        timestamptz(3) NOT NULL,
-    last_reference text           COLLATE "C" NOT NULL,
-    CONSTRAINT usage_hours_pkey PRIMARY KEY (account_id, customer_id, meter_id, hour)
-) WITH (fillfactor=80);
+    max            numeric,
+    last_value     numeric,
+    last_at        timestamptz(3),
+    last_reference text           COLLATE "C",
+    dropped_sum    numeric        NOT NULL DEFAULT 0,
+    dropped_count  bigint         NOT NULL DEFAULT 0,
+    CONSTRAINT usage_hours_pkey PRIMARY KEY (series_id, hour)
+) WITH (fillfactor=70);
+
+CREATE TABLE usage_windows (
+    series_id      bigint         NOT NULL,
+    start_at       timestamptz(3) NOT NULL,
+    end_at         timestamptz(3) NOT NULL,
+    sum            numeric        NOT NULL DEFAULT 0,
+    count          bigint         NOT NULL DEFAULT 0,
+    max            numeric,
+    last_value     numeric,
+    last_at        timestamptz(3),
+    last_reference text           COLLATE "C",
+    alert_at       numeric,
+    CONSTRAINT usage_windows_pkey PRIMARY KEY (series_id, start_at, end_at),
+    CONSTRAINT usage_windows_ordered CHECK (start_at < end_at)
+) WITH (fillfactor=70);
 
 CREATE TABLE subscriptions (
     account_id                integer     NOT NULL,
@@ -494,3 +559,116 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_type ON events (account_id, type, id);
 CREATE INDEX events_by_time ON events (account_id, created_at);
+
+CREATE TABLE billing_alerts (
+    account_id  integer     NOT NULL,
+    id          object_id   NOT NULL,
+    title       text        NOT NULL,
+    meter_id    object_id   NOT NULL,
+    customer_id object_id,
+    recurrence  text        NOT NULL,
+    gte         numeric,
+    percent     integer,
+    amount      bigint,
+    status      text        NOT NULL,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT billing_alerts_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT billing_alerts_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT billing_alerts_account_id_meter_id_fkey FOREIGN KEY (account_id, meter_id) REFERENCES
+        meters(account_id, id),
+    CONSTRAINT billing_alerts_one_threshold CHECK (num_nonnulls(gte, percent, amount) = 1 AND
+        COALESCE(gte, percent::numeric, amount::numeric) > 0::numeric),
+    CONSTRAINT billing_alerts_one_time_by_quantity CHECK (recurrence <> 'one_time' OR gte IS NOT
+        NULL),
+    CONSTRAINT billing_alerts_recurrence CHECK (recurrence IN ('one_time', 'billing_period')),
+    CONSTRAINT billing_alerts_status CHECK (status IN ('active', 'inactive', 'archived'))
+);
+CREATE INDEX billing_alerts_by_meter ON billing_alerts (account_id, meter_id, id) WHERE status
+    <> 'archived';
+
+CREATE TABLE alert_firings (
+    account_id  integer     NOT NULL,
+    alert_id    object_id   NOT NULL,
+    customer_id object_id   NOT NULL,
+    window_key  text        COLLATE "C" NOT NULL,
+    quantity    numeric     NOT NULL,
+    fired_at    timestamptz NOT NULL,
+    CONSTRAINT alert_firings_once PRIMARY KEY (account_id, alert_id, customer_id, window_key),
+    CONSTRAINT alert_firings_account_id_alert_id_fkey FOREIGN KEY (account_id, alert_id) REFERENCES
+        billing_alerts(account_id, id)
+);
+
+CREATE TABLE meter_event_sessions (
+    account_id integer     NOT NULL,
+    id         object_id   NOT NULL,
+    key_id     object_id   NOT NULL,
+    digest     bytea       NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT meter_event_sessions_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT meter_event_sessions_digest_once UNIQUE (digest),
+    CONSTRAINT meter_event_sessions_account_id_fkey FOREIGN KEY (account_id) REFERENCES
+        accounts(account_id),
+    CONSTRAINT meter_event_sessions_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id)
+);
+CREATE INDEX meter_event_sessions_by_end ON meter_event_sessions (account_id, expires_at);
+
+CREATE TABLE usage_rejections (
+    account_id   integer     NOT NULL,
+    window_start timestamptz NOT NULL,
+    meter_id     object_id   NOT NULL,
+    code         text        NOT NULL,
+    count        bigint      NOT NULL,
+    samples      json        NOT NULL,
+    CONSTRAINT usage_rejections_pkey PRIMARY KEY (account_id, window_start, meter_id, code),
+    CONSTRAINT usage_rejections_are_some CHECK (count > 0)
+);
+
+CREATE TABLE usage_conflicts (
+    account_id  integer        NOT NULL,
+    id          object_id      NOT NULL,
+    reference   text           COLLATE "C" NOT NULL,
+    event_name  text           NOT NULL,
+    customer_id object_id      NOT NULL,
+    occurred_at timestamptz(3) NOT NULL,
+    value       text           NOT NULL,
+    payload     json           NOT NULL,
+    received_at timestamptz(3) NOT NULL,
+    actor       text           NOT NULL,
+    CONSTRAINT usage_conflicts_pkey PRIMARY KEY (account_id, id)
+);
+CREATE INDEX usage_conflicts_by_reference ON usage_conflicts (account_id, reference, id);
+
+CREATE TABLE usage_backfills (
+    account_id  integer     NOT NULL,
+    id          object_id   NOT NULL,
+    status      text        NOT NULL,
+    event_name  text,
+    description text,
+    event_count bigint,
+    created_at  timestamptz NOT NULL,
+    closed_at   timestamptz,
+    reverted_at timestamptz,
+    CONSTRAINT usage_backfills_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT usage_backfills_counted_iff_not_open CHECK ((status = 'open') = (event_count IS
+        NULL)),
+    CONSTRAINT usage_backfills_open_iff_not_ended CHECK ((status = 'open') = (closed_at IS NULL AND
+        reverted_at IS NULL)),
+    CONSTRAINT usage_backfills_reverted_iff_reverted_at CHECK ((status = 'reverted') = (reverted_at
+        IS NOT NULL)),
+    CONSTRAINT usage_backfills_status CHECK (status IN ('open', 'closed', 'reverted'))
+);
+
+CREATE TABLE usage_backfill_series (
+    account_id  integer        NOT NULL,
+    backfill_id object_id      NOT NULL,
+    series_id   bigint         NOT NULL,
+    first_at    timestamptz(3) NOT NULL,
+    last_at     timestamptz(3) NOT NULL,
+    CONSTRAINT usage_backfill_series_pkey PRIMARY KEY (account_id, backfill_id, series_id),
+    CONSTRAINT usage_backfill_series_account_id_backfill_id_fkey FOREIGN KEY (account_id,
+        backfill_id) REFERENCES usage_backfills(account_id, id),
+    CONSTRAINT usage_backfill_series_ordered CHECK (first_at <= last_at)
+);
+CREATE INDEX usage_backfill_series_by_series ON usage_backfill_series (series_id);

@@ -35,6 +35,26 @@ def hold(conn: Connection, account_id: int) -> None:
     conn.execute(HOLD, {"segments": _OF_SEGMENTS, "account": _OF_ACCOUNT, "account_id": account_id})
 
 
+# Each look is by a whole key, so a plan without joins by hashing or merging is right for any table,
+# empty or huge; made once, it is kept. To plan each statement anew would cost a single event more
+# than to store it.
+BEGIN_STORING = """
+SELECT pg_advisory_xact_lock_shared(%(segments)s, 0),
+       pg_advisory_xact_lock_shared(%(account)s, %(account_id)s),
+       set_config('plan_cache_mode', 'force_generic_plan', true),
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)
+"""
+
+
+def begin_storing(conn: Connection, account_id: int) -> None:
+    """``hold``, for a transaction that does nothing but store events and what follows from them."""
+    conn.execute(
+        BEGIN_STORING,
+        {"segments": _OF_SEGMENTS, "account": _OF_ACCOUNT, "account_id": account_id},
+    )
+
+
 HOLD_ALONE = """
 SELECT pg_advisory_xact_lock(%(account)s, %(account_id)s)
 """
@@ -87,13 +107,21 @@ class Series:
 LOAD_SERIES = """
 SELECT c.id AS customer_id, p.meter_id, coalesce(s.series_id, 0) AS series_id, t.frozen_at
   FROM unnest(%(customer_ids)s::text[], %(meter_ids)s::text[]) AS p (customer_id, meter_id)
-  JOIN customers c
-    ON c.account_id = %(account_id)s AND c.id = p.customer_id AND c.deleted_at IS NULL
-  LEFT JOIN test_clocks t ON t.account_id = c.account_id AND t.id = c.clock_id
-  LEFT JOIN usage_series s
-    ON s.account_id = %(account_id)s
-   AND s.customer_id = p.customer_id
-   AND s.meter_id = p.meter_id
+ CROSS JOIN LATERAL (
+       SELECT id, clock_id
+         FROM customers
+        WHERE account_id = %(account_id)s
+          AND id = p.customer_id
+          AND deleted_at IS NULL
+       OFFSET 0) AS c
+  LEFT JOIN test_clocks t ON t.account_id = %(account_id)s AND t.id = c.clock_id
+  LEFT JOIN LATERAL (
+       SELECT series_id
+         FROM usage_series
+        WHERE account_id = %(account_id)s
+          AND customer_id = p.customer_id
+          AND meter_id = p.meter_id
+       OFFSET 0) AS s ON true
 """
 
 
@@ -147,8 +175,20 @@ def make_series(
     made = {(row[0], row[1]): row[2] for row in conn.execute(MAKE_SERIES, parameters)}
     new = list(made.values())
     if len(made) < len(pairs):
-        made |= {(row[0], row[1]): row[2] for row in conn.execute(FIND_SERIES, parameters)}
+        made |= find_series(conn, account_id, pairs)
     return made, new
+
+
+def find_series(
+    conn: Connection, account_id: int, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """The ids of these customers' and meters' series, where there are any."""
+    parameters = {
+        "account_id": account_id,
+        "customer_ids": text_array(customer_id for customer_id, _ in pairs),
+        "meter_ids": text_array(meter_id for _, meter_id in pairs),
+    }
+    return {(row[0], row[1]): row[2] for row in conn.execute(FIND_SERIES, parameters)}
 
 
 LOCK_SERIES = """
@@ -209,7 +249,9 @@ WITH stored AS (
        AND NOT EXISTS (
            SELECT
              FROM usage_events e
-            WHERE e.segment = ANY(%(sealed)s::integer[])
+            WHERE e.segment = ANY(ARRAY(SELECT segment
+                                          FROM usage_segments
+                                         WHERE status = 'sealed'))
               AND e.account_id = %(account_id)s
               AND e.reference = u.reference)
      ORDER BY u.reference COLLATE "C"
@@ -219,13 +261,10 @@ WITH stored AS (
 SELECT reference
   FROM unnest(%(references)s::text[]) AS u (reference)
  WHERE (SELECT count(*) FROM stored) < %(count)s
-   AND NOT EXISTS (SELECT FROM stored s WHERE s.reference = u.reference)
-"""
-
-SEALED = """
-SELECT segment
-  FROM usage_segments
- WHERE status = 'sealed'
+EXCEPT
+SELECT reference
+  FROM stored
+ WHERE (SELECT count(*) FROM stored) < %(count)s
 """
 
 
@@ -237,7 +276,6 @@ def insert_many(
     The caller has ``hold``. Totals are the caller's to add. An event of a backfill does not count
     until that is closed, and one with an arrival not until it is known to be the last.
     """
-    sealed = [row[0] for row in conn.execute(SEALED)]
     rows = conn.execute(
         INSERT,
         {
@@ -250,7 +288,6 @@ def insert_many(
             "payloads": text_array(events.payloads) if any(events.payloads) else "{}",
             "arrivals": nullable_array(events.arrivals) if any(events.arrivals) else "{}",
             "backfill_id": backfill_id,
-            "sealed": sealed,
             "count": len(events),
         },
     )

@@ -244,7 +244,8 @@ SELECT s.series_id, u.start_at, u.end_at, %(alert_at)s
    AND s.customer_id = u.customer_id
    AND s.meter_id = u.meter_id
  ORDER BY 1, 2, 3
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (series_id, start_at, end_at) DO UPDATE
+   SET alert_at = excluded.alert_at
 """
 
 
@@ -252,6 +253,7 @@ def open_empty(conn: Connection, account_id: int, windows: Sequence[Window]) -> 
     """Open windows in which nothing can have been used yet, of series that exist."""
     if not windows:
         return
+    windows = list(dict.fromkeys(windows))
     conn.execute(
         OPEN,
         {
@@ -320,13 +322,15 @@ SELECT w.series_id, w.start_at, w.end_at, coalesce(c.sum, 0), coalesce(c.count, 
   FROM asked w
  CROSS JOIN LATERAL ({COMPUTED}) AS c
  ORDER BY 1, 2, 3
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (series_id, start_at, end_at) DO UPDATE
+   SET alert_at = excluded.alert_at
 """
 
 
 def open_computed(conn: Connection, account_id: int, windows: Sequence[Window]) -> None:
     """Open windows over usage that may be there already; the caller has ``usage.hold_alone``."""
     if windows:
+        windows = list(dict.fromkeys(windows))
         conn.execute(OPEN_COMPUTED, _asked(account_id, windows) | {"alert_at": ALERT_AT_ONCE})
 
 

@@ -9,7 +9,7 @@ from postpaid.billing.gather_usage import Waiting, gather_usage
 from postpaid.billing.perform import Answer
 from postpaid.storage.database import Database
 
-AT_ONCE = 2  # transactions under way: while one commits, the next is being prepared
+AT_ONCE = 1  # transactions under way in a process: a second makes both smaller, and it no faster
 EVENTS_MAX = 5_000  # in one transaction
 
 

@@ -221,7 +221,7 @@ CREATE TABLE usage_series (
     CONSTRAINT usage_series_id_once UNIQUE (series_id)
 );
 
-CREATE INDEX usage_series_by_meter ON usage_series (account_id, meter_id);
+CREATE INDEX usage_series_by_meter ON usage_series (account_id, meter_id, customer_id);
 
 -- Events lie in segments, in the order in which they came. All are stored in the open one, whose
 -- indexes stay small; when it is full it is sealed, and its references go where one look finds any
@@ -261,7 +261,7 @@ CREATE INDEX usage_events_by_backfill ON usage_events (account_id, backfill_id)
     WHERE backfill_id IS NOT NULL;
 
 CREATE TABLE usage_events_1 PARTITION OF usage_events FOR VALUES IN (1);
-INSERT INTO usage_segments (segment, status, opened_at) VALUES (1, 'open', now());
+INSERT INTO usage_segments (segment, status, opened_at) VALUES (1, 'open', 'epoch');
 
 CREATE SEQUENCE usage_arrivals;
 
