@@ -6,7 +6,6 @@ import multiprocessing
 import time
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from multiprocessing.synchronize import Barrier
 from typing import Any, LiteralString
 
@@ -15,10 +14,11 @@ import psycopg
 from benchmarks.figures import Figure
 from benchmarks.world import END, NOW, World, make_world, subscribe_all
 from postpaid import ids
+from postpaid.billing.check_usage import Reported, milliseconds
 from postpaid.billing.pass_time import close_due_periods, finalize_due_drafts
 from postpaid.billing.perform import Act
+from postpaid.billing.record_usage import record_usage
 from postpaid.core.invoicing import GRACE
-from postpaid.storage import usage
 from postpaid.storage.database import Database
 
 PROCESSES = 2
@@ -59,20 +59,25 @@ def run(url: str, scale: float) -> list[Figure]:
 
 
 def _use(database: Database, world: World) -> None:
-    for start in range(0, len(world.customer_ids), 5000):
-        some = world.customer_ids[start : start + 5000]
-        columns = usage.UsageColumns()
-        for i, customer_id in enumerate(some):
-            for event in range(EVENTS_EACH):
-                columns.references.append(ids.new_id("ev"))
-                columns.meter_ids.append(world.meter_id)
-                columns.customer_ids.append(customer_id)
-                columns.occurred_ats.append(NOW - timedelta(days=1 + event, hours=i % 24))
-                columns.values.append(Decimal(4115))
-                columns.payloads.append(None)
-                columns.received_ats.append(NOW)
+    act = world.act.at(NOW, None)
+    for start in range(0, len(world.customer_ids), 1000):
+        some = [
+            each for each in world.customer_ids[start : start + 1000] for _ in range(EVENTS_EACH)
+        ]
         with database.transaction() as conn:
-            usage.insert_many(conn, world.act.account_id, columns)
+            record_usage(
+                conn,
+                act,
+                Reported(
+                    ["api_call"] * len(some),
+                    [{"stripe_customer_id": each, "value": "4115"} for each in some],
+                    [None] * len(some),
+                    [
+                        milliseconds(NOW - timedelta(days=1 + i % EVENTS_EACH, hours=i % 24))
+                        for i in range(len(some))
+                    ],
+                ),
+            )
 
 
 def _close(url: str, world: World, *, processes: int, until: int) -> float:

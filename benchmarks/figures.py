@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """``value`` of ``unit`` for ``work``; ``limit`` is what the bare machine did of the same."""
+    """``value`` of ``unit`` for ``work``; ``limit`` is what the bare machine did of the same.
+
+    ``detail`` says what else was measured on the way, such as percentiles.
+    """
 
     work: str
     value: float
@@ -15,3 +18,4 @@ class Figure:
     limit: float
     limit_is: str
     aim: str
+    detail: str = ""

@@ -21,6 +21,10 @@ class Load:
     p99_ms: float
     statuses: dict[int, int]
 
+    @property
+    def percentiles(self) -> str:
+        return f"p50 {self.p50_ms:.1f}, p90 {self.p90_ms:.1f}, p99 {self.p99_ms:.1f} ms"
+
 
 def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
     """A request's bytes."""
@@ -56,9 +60,7 @@ def run(host: str, port: int, requests: Iterable[bytes], *, connections: int) ->
     def percentile(percent: float) -> float:
         return 1000 * seconds[min(len(seconds) - 1, int(len(seconds) * percent / 100))]
 
-    return Load(
-        len(seconds) / elapsed_s, percentile(50), percentile(90), percentile(99), statuses
-    )
+    return Load(len(seconds) / elapsed_s, percentile(50), percentile(90), percentile(99), statuses)
 
 
 class _Client(asyncio.Protocol):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from postpaid import ids
+from postpaid import clock, ids
+from postpaid.billing import manage_alerts, manage_keys
+from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
+from postpaid.core.alerts import AlertRecurrence
+from postpaid.core.periods import Interval, Recurrence, period_at_index
 from postpaid.core.subscriptions import (
     BillingMode,
     CollectionMethod,
@@ -14,7 +18,7 @@ from postpaid.core.subscriptions import (
     Subscription,
     SubscriptionStatus,
 )
-from postpaid.storage import subscriptions
+from postpaid.storage import catalog, subscriptions
 from postpaid.storage.database import Database, copy_into
 
 START = datetime(2026, 1, 1, 10, 51, 40, tzinfo=UTC)
@@ -33,9 +37,7 @@ class World:
     customer_ids: list[str]
 
 
-def make_world(
-    database: Database, *, customers: int, account_id: int | None = None
-) -> World:
+def make_world(database: Database, *, customers: int, account_id: int | None = None) -> World:
     """The account with its catalogue and customers, each with a card that always pays."""
     with database.transaction() as conn:
         if account_id is None:
@@ -114,8 +116,32 @@ def make_world(
     return World(act, meter_id, licence_id, metered_id, customer_ids)
 
 
-def subscribe_all(database: Database, world: World) -> None:
+def metering_world(database: Database, *, customers: int) -> World:
+    """Subscribers of the first account, in the middle of their period now, each with an alert."""
+    now = clock.now().replace(microsecond=0)
+    with database.transaction() as conn:
+        account = manage_keys.open_account(conn, manage_keys.FIRST_ACCOUNT, livemode=False, now=now)
+    world = make_world(database, customers=customers, account_id=account.account_id)
+    world = replace(world, act=world.act.at(now, None))
+    subscribe_all(database, world, since=now - timedelta(days=5))
+    with database.transaction() as conn:
+        manage_alerts.create_alert(
+            conn,
+            world.act,
+            title="The allotment is used up",
+            meter_id=world.meter_id,
+            customer_id=None,
+            recurrence=AlertRecurrence.BILLING_PERIOD,
+            gte=None,
+            percent=100,
+            amount=None,
+        )
+    return world
+
+
+def subscribe_all(database: Database, world: World, *, since: datetime = START) -> None:
     """A subscription for every customer: $99 with 10,000 calls, one cent a call after."""
+    period = period_at_index(since, Recurrence(Interval.MONTH), 0)
     made = []
     for customer_id in world.customer_ids:
         subscription_id = ids.new_id("sub")
@@ -126,10 +152,10 @@ def subscribe_all(database: Database, world: World) -> None:
                 price_id=price_id,
                 quantity=quantity,
                 period_index=0,
-                period_start=START,
-                period_end=END,
+                period_start=period.start,
+                period_end=period.end,
                 metadata={},
-                created_at=START,
+                created_at=since,
             )
             for price_id, quantity in ((world.licence_id, 1), (world.metered_id, None))
         )
@@ -143,11 +169,11 @@ def subscribe_all(database: Database, world: World) -> None:
                 collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
                 days_until_due=None,
                 billing_mode=BillingMode.FLEXIBLE,
-                billing_mode_at=START,
-                anchor_at=START,
-                closes_at=END,
+                billing_mode_at=since,
+                anchor_at=since,
+                closes_at=period.end,
                 expires_at=None,
-                start_at=START,
+                start_at=since,
                 cancel_at_period_end=False,
                 canceled_at=None,
                 ended_at=None,
@@ -158,9 +184,11 @@ def subscribe_all(database: Database, world: World) -> None:
                 latest_invoice_id=None,
                 description=None,
                 metadata={},
-                created_at=START,
+                created_at=since,
                 items=items,
             )
         )
     with database.transaction() as conn:
         subscriptions.insert_many(conn, world.act.account_id, made)
+        sold = catalog.load_sold(conn, world.act.account_id, [world.licence_id, world.metered_id])
+        open_windows(conn, world.act, made, sold)
