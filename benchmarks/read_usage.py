@@ -15,7 +15,7 @@ from postpaid.billing.check_usage import milliseconds
 from postpaid.storage.database import Connection, Database
 
 CUSTOMERS = 1_000
-CONNECTIONS = 4
+CONNECTIONS = 1
 PROCESSES = 2
 
 ONE_ROW = """
@@ -47,7 +47,7 @@ def read(host: str, port: int, database: Database, world: World, count: int) -> 
         assert found.statuses.keys() == {200}
         figures.append(
             Figure(
-                f"read a {what}, {CONNECTIONS} connections",
+                f"read a {what}, one connection",
                 found.per_s,
                 "answers/s",
                 one_row,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from postpaid.billing.perform import Act
 from postpaid.billing.roll_up import apply, bucket_of
+from postpaid.billing.watch_usage import watch_windows
 from postpaid.core.errors import (
     AlreadyCanceled,
     BillingError,
@@ -95,7 +96,11 @@ def _uncount(
     aggregations = {
         event.series_id: meter_by_id[event.meter_id].aggregation for event in by_reference.values()
     }
-    apply(conn, flipped, aggregations)
+    watched = apply(conn, flipped, aggregations)
+    owners = {
+        event.series_id: (event.customer_id, event.meter_id) for event in by_reference.values()
+    }
+    watch_windows(conn, act, watched, owners, aggregations)
 
 
 def _error(

@@ -6,6 +6,7 @@ for an event that is as it should be.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -147,6 +148,12 @@ def check_usage(
         checked.values.append(value)
         checked.payloads.append(rest)
     return checked, references, errors
+
+
+def identifier_from(idempotency_key: str, place: int) -> str:
+    """The identifier of an event that has none, which a repeat of the request gives it again."""
+    digest = hashlib.sha256(f"{place}/{idempotency_key}".encode()).hexdigest()
+    return f"mtev_{digest[:32]}"
 
 
 def milliseconds(instant: datetime) -> int:

@@ -9,6 +9,7 @@ from postpaid.api.stripe.params import Id, Params
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.usage_formats import events_in
 from postpaid.billing import backfill_usage, report_rejections
+from postpaid.billing.check_usage import identifier_from
 from postpaid.billing.record_usage import OutcomeKind, Recorded, record_usage
 from postpaid.storage.database import Connection
 
@@ -29,6 +30,11 @@ def create(call: Call, params: BatchCreate) -> dict[str, Any]:
     rejected with the reason. With ``backfill`` they count once the backfill is closed.
     """
     reported = events_in(call.body, call.headers)
+    if key := call.act.idempotency_key:
+        reported.identifiers = [
+            identifier or identifier_from(key, place)
+            for place, identifier in enumerate(reported.identifiers)
+        ]
 
     def write(conn: Connection) -> dict[str, Any]:
         if params.backfill is not None:
@@ -40,7 +46,7 @@ def create(call: Call, params: BatchCreate) -> dict[str, Any]:
             )
         return to_stripe(recorded, livemode=call.act.livemode)
 
-    # Events are known by their identifiers: a key would say the same again, at the cost of a row.
+    # Events are known by their identifiers: to keep the key too would say the same again.
     return call.write_anew(write)
 
 

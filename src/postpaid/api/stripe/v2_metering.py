@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from postpaid.api.stripe.lists import iso
 from postpaid.api.stripe.params import Instant, Params, Text, TextMap
 from postpaid.api.stripe.routes import Call, Routes, Usage
 from postpaid.billing import manage_sessions
-from postpaid.billing.check_usage import Reported, instant, milliseconds
+from postpaid.billing.check_usage import Reported, identifier_from, instant, milliseconds
 from postpaid.billing.manage_sessions import IssuedSession
 from postpaid.billing.perform import Act
 from postpaid.billing.record_usage import Recorded
@@ -104,14 +103,9 @@ def identified(
     return [
         each
         if each.identifier is not None
-        else each.model_copy(update={"identifier": _identifier(idempotency_key, place)})
+        else each.model_copy(update={"identifier": identifier_from(idempotency_key, place)})
         for place, each in enumerate(events)
     ]
-
-
-def _identifier(idempotency_key: str, place: int) -> str:
-    digest = hashlib.sha256(f"{place}/{idempotency_key}".encode()).hexdigest()
-    return f"mtev_{digest[:32]}"
 
 
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
