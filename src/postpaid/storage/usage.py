@@ -43,7 +43,8 @@ SELECT pg_advisory_xact_lock_shared(%(segments)s, 0),
        pg_advisory_xact_lock_shared(%(account)s, %(account_id)s),
        set_config('plan_cache_mode', 'force_generic_plan', true),
        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)
+       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('jit', 'off', true)
 """
 
 
