@@ -59,16 +59,17 @@ def find_by_digest(conn: Connection, digest: bytes) -> MeterEventSession | None:
 
 
 # Those that another is deleting are left to it.
+# An array is made once; a subquery may be asked again for each row, and find others each time.
 DELETE_OLD = """
 DELETE FROM meter_event_sessions
  WHERE account_id = %(account_id)s
-   AND id IN (SELECT id
-                FROM meter_event_sessions
-               WHERE account_id = %(account_id)s
-                 AND expires_at < %(before)s
-               ORDER BY expires_at
-               LIMIT %(limit)s
-                 FOR UPDATE SKIP LOCKED)
+   AND id = ANY(ARRAY(SELECT id
+                        FROM meter_event_sessions
+                       WHERE account_id = %(account_id)s
+                         AND expires_at < %(before)s
+                       ORDER BY expires_at
+                       LIMIT %(limit)s
+                         FOR UPDATE SKIP LOCKED))
 """
 
 
