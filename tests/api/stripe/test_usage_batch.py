@@ -116,6 +116,23 @@ def test_bodies_may_be_compressed(http: httpx.Client, customer: str) -> None:
         (json.dumps([{}] * 10_001).encode(), JSON, ""),
         (gzip.compress(b" " * 30_000_000), JSON, "gzip"),
     ],
+    ids=[
+        "empty",
+        "a bracket",
+        "cut",
+        "a number",
+        "no array",
+        "no text",
+        "no line",
+        "cut gzip",
+        "no gzip",
+        "no zstd",
+        "brotli",
+        "a form",
+        "no cloud event",
+        "too many",
+        "a bomb",
+    ],
 )
 def test_what_is_no_batch_is_refused_precisely(
     http: httpx.Client, customer: str, body: bytes, content_type: str, encoding: str
