@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
@@ -63,7 +65,12 @@ def import_(
             account = manage_keys.open_account(
                 conn, manage_keys.FIRST_ACCOUNT, livemode=mode == Mode.LIVE, now=clock.now()
             )
-        with _bar(source) as move:
+        with _bar(source) as move, _between_batches() as heed:
+
+            def after_batch() -> None:
+                move()
+                heed()
+
             try:
                 usage_files.import_events(
                     database,
@@ -72,7 +79,7 @@ def import_(
                     tally,
                     backfill_id=backfill,
                     errors=refused,
-                    after_batch=move,
+                    after_batch=after_batch,
                 )
             except KeyboardInterrupt:
                 interrupted = True
@@ -82,6 +89,29 @@ def import_(
         raise typer.Exit(INTERRUPTED)
     if not tally.all_well:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _between_batches() -> Iterator[Callable[[], None]]:
+    """Let a Ctrl-C wait for the batch under way: the function raises it. A second does not wait."""
+    asked: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(signum)
+
+    def heed() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    ends = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, note) for each in ends}
+    try:
+        yield heed
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @usage.command("export")
