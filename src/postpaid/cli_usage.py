@@ -19,8 +19,9 @@ from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings
 from postpaid.core.errors import NotFound
 
 if TYPE_CHECKING:
+    from postpaid.import_usage import Tally
     from postpaid.storage.database import Connection
-    from postpaid.usage_files import FileFormat, Source, Tally
+    from postpaid.usage_files import FileFormat, Source
 
 usage = typer.Typer(help="Read and write files of usage events.", no_args_is_help=True)
 
@@ -50,12 +51,12 @@ def import_(
 
     The exit code is 1 when an event was rejected or in conflict, or the file breaks off.
     """
-    from postpaid import clock, serving, usage_files
+    from postpaid import clock, import_usage, serving, usage_files
     from postpaid.billing import manage_keys
 
     source = usage_files.Source.at(file, _format(format_))
     settings = chosen_settings(data_dir, database_url)
-    tally = usage_files.Tally()
+    tally = import_usage.Tally()
     interrupted = False
     serving.heed_signals()
     with ExitStack() as stack:
@@ -72,7 +73,7 @@ def import_(
                 heed()
 
             try:
-                usage_files.import_events(
+                import_usage.import_events(
                     database,
                     account,
                     source,
@@ -135,7 +136,7 @@ def export(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write stored events to a file, or as NDJSON to standard output, to look at or to import."""
-    from postpaid import serving, usage_files
+    from postpaid import export_usage, serving, usage_files
     from postpaid.billing import manage_keys
     from postpaid.storage import accounts, customers
 
@@ -156,10 +157,10 @@ def export(
             meter_id = _meter_id(conn, account.account_id, meter)
             if customer is not None and not customers.find(conn, account.account_id, customer):
                 raise NotFound.of("customer", customer)
-        wanted = usage_files.Wanted(meter_id, customer, start, end, uncounted)
+        wanted = export_usage.Wanted(meter_id, customer, start, end, uncounted)
         try:
             with database.transaction() as conn:
-                count = usage_files.export_events(conn, account.account_id, file, layout, wanted)
+                count = export_usage.export_events(conn, account.account_id, file, layout, wanted)
         except BrokenPipeError:  # whoever reads our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None

@@ -24,7 +24,8 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postpaid.api.usage_formats import BYTES_MAX, EVENTS_MAX, FORMATS, TIMESTAMP_MAX, events_in
+from postpaid.api.usage_events import TIMESTAMP_MAX
+from postpaid.api.usage_formats import BYTES_MAX, EVENTS_MAX, FORMATS, events_in
 from postpaid.billing.check_usage import Reported
 from postpaid.core.errors import InvalidRequest
 

@@ -25,16 +25,18 @@ from command import PATIENCE_S, POSTPAID, environment, run
 from pyarrow import parquet
 
 import database as databases
-from postpaid import clock, ids, usage_files
+from postpaid import clock, export_usage, ids, import_usage, usage_files
 from postpaid.billing import manage_customers, manage_keys, manage_meters
 from postpaid.billing.perform import Act
 from postpaid.billing.record_usage import OutcomeKind
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.metering import Aggregation
+from postpaid.export_usage import Wanted
+from postpaid.import_usage import Tally
 from postpaid.serving import CannotRun
 from postpaid.storage.accounts import Account
 from postpaid.storage.database import Database
-from postpaid.usage_files import FileFormat, Layout, Source, Tally, Wanted
+from postpaid.usage_files import FileFormat, Layout, Source
 
 NOW = clock.now()
 TODAY = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
@@ -72,13 +74,13 @@ class Shop:
 
     def load(self, path: Path, **options: Any) -> Tally:
         tally = Tally()
-        usage_files.import_events(self.database, self.account, Source.at(path), tally, **options)
+        import_usage.import_events(self.database, self.account, Source.at(path), tally, **options)
         return tally
 
     def dump(self, name: str, **wanted: Any) -> Path:
         path = self.folder / name
         with self.database.transaction() as conn:
-            usage_files.export_events(
+            export_usage.export_events(
                 conn, self.account.account_id, path, Layout.of(path), Wanted(**wanted)
             )
         return path
