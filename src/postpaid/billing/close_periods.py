@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.gather_items import gather_items, lines_of_items, put_items_on
 from postpaid.billing.measure import measure
 from postpaid.billing.open_windows import open_next_windows
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest
+from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import (
     GRACE,
     BillingReason,
@@ -54,19 +56,21 @@ def close_periods(conn: Connection, act: Act, due: Sequence[Subscription]) -> li
     """
     # Read.
     sold, used = _read(conn, act, due)
+    pending = gather_items(conn, act, due)
 
     # Decide.
     closed: list[Closed] = []
     parked: dict[str, str] = {}
     for subscription in due:
         try:
-            closed.append(_close(act, subscription, sold, used))
+            closed.append(_close(act, subscription, sold, used, pending.get(subscription.id, ())))
         except ValueError as unbillable:
             parked[subscription.id] = str(unbillable)
 
     # Write.
     drafts = [each.invoice for each in closed if each.invoice]
     invoices.insert_many(conn, act.account_id, drafts)
+    put_items_on(conn, act, drafts)
     subscriptions.update_many(conn, act.account_id, [each.after for each in closed])
     subscriptions.update_items(
         conn, act.account_id, [item for each in closed for item in each.after.items]
@@ -86,12 +90,14 @@ def preview(conn: Connection, act: Act, running: Sequence[Subscription]) -> Invo
     # Read.
     upcoming = [_until_it_closes(each) for each in running if each.ended_at is None]
     sold, used = _read(conn, _at_present(conn, act, upcoming), upcoming)
+    pending = gather_items(conn, act, upcoming)
 
     # Decide.
     for each in sorted(upcoming, key=lambda each: (each.closes_at, each.id)):
         assert each.closes_at is not None, "only a subscription that closes is closed"
         try:
-            invoice = _close(act.at(each.closes_at, act.clock_id), each, sold, used).invoice
+            at_close = act.at(each.closes_at, act.clock_id)
+            invoice = _close(at_close, each, sold, used, pending.get(each.id, ())).invoice
         except ValueError as unbillable:
             raise InvalidRequest(str(unbillable), param="subscription") from None
         if invoice is not None:
@@ -132,7 +138,11 @@ def _read(
 
 
 def _close(
-    act: Act, subscription: Subscription, sold: Catalog, used: Mapping[str, Decimal]
+    act: Act,
+    subscription: Subscription,
+    sold: Catalog,
+    used: Mapping[str, Decimal],
+    pending: Sequence[InvoiceItem],
 ) -> Closed:
     """Decide what the boundary brings. Raises ValueError when an amount cannot be billed."""
     closes_at = subscription.closes_at
@@ -145,14 +155,20 @@ def _close(
         )
     else:
         renewed = after = advanced(subscription, sold)
-    lines = closing_lines(subscription, renewed, sold, used)
+    lines = [
+        *lines_of_items(act, pending),
+        *(
+            replace(line, id=act.new_id("il"))
+            for line in closing_lines(subscription, renewed, sold, used)
+        ),
+    ]
     if not lines:
         return Closed(subscription, after, None)
     ending = [item for item in subscription.items if item.period_end == closes_at]
     invoice = draft(
         act.new_id("in"),
         subscription,
-        [replace(line, id=act.new_id("il")) for line in lines],
+        lines,
         reason=BillingReason.SUBSCRIPTION_CYCLE,
         period=(min(item.period_start for item in ending), closes_at),
         auto_advance=True,

@@ -83,6 +83,9 @@ class BillingReason(StrEnum):
 
     SUBSCRIPTION_CREATE = "subscription_create"
     SUBSCRIPTION_CYCLE = "subscription_cycle"
+    SUBSCRIPTION_UPDATE = "subscription_update"
+    SUBSCRIPTION_THRESHOLD = "subscription_threshold"
+    MANUAL = "manual"
     UPCOMING = "upcoming"
 
 
@@ -93,6 +96,11 @@ class Line:
     ``obligation`` names what is billed and ``part`` counts its lines: together they are on at most
     one live invoice. ``amount`` is whole minor units, ``unit_amount`` exact ones per unit (None on
     a flat line). ``tier`` counts from 1. ``meter_id`` is set when the quantity is measured usage.
+
+    ``discount_ids`` and ``tax_rate_ids`` are the line's own; None means that it goes by its
+    invoice's. What they come to is in ``discounts`` ({discount: minor units}) and ``taxes`` ({tax
+    rate: {amount, taxable, inclusive}}), and in ``credits`` ({credit balance transaction: minor
+    units}) what credit grants paid. ``amount`` is before all of these.
     """
 
     id: str
@@ -112,6 +120,15 @@ class Line:
     amount: int
     description: str
     metadata: Mapping[str, str]
+    invoice_item_id: str | None = None
+    proration: bool = False
+    discountable: bool = True
+    credited: Mapping[str, Any] | None = None
+    discount_ids: Sequence[str] | None = None
+    tax_rate_ids: Sequence[str] | None = None
+    discounts: Mapping[str, int] | None = None
+    credits: Mapping[str, int] | None = None
+    taxes: Mapping[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +177,27 @@ class Invoice:
     paid_at: datetime | None
     voided_at: datetime | None
     marked_uncollectible_at: datetime | None
+    discount_ids: Sequence[str] | None = None
+    tax_rate_ids: Sequence[str] | None = None
+    total_discounts: Mapping[str, int] | None = None
+    total_credits: Mapping[str, int] | None = None
+    total_taxes: Mapping[str, Mapping[str, Any]] | None = None
+    pre_payment_credits: int = 0
+    post_payment_credits: int = 0
+    threshold_reason: Mapping[str, Any] | None = None
+    from_invoice_id: str | None = None
+    latest_revision_id: str | None = None
+    proration_at: datetime | None = None
+    appearance: Mapping[str, Any] | None = None
+    given_number: str | None = None
+    effective_at: datetime | None = None
+    uncollectible_reason: str | None = None
     lines: tuple[Line, ...] = field(default=())
 
     @property
     def amount_remaining(self) -> int:
-        return self.amount_due - self.amount_paid
+        """What is still to be paid: credit notes on it before it was paid lower it (Stripe)."""
+        return self.amount_due - self.amount_paid - self.pre_payment_credits
 
 
 # ─── Lines ───────────────────────────────────────────────────────────────────────────────────
@@ -180,17 +213,22 @@ class Obligation:
     period_start: datetime
     period_end: datetime
     metadata: Mapping[str, str]
+    discount_ids: Sequence[str] | None = None
+    tax_rate_ids: Sequence[str] | None = None
 
 
 def obligation_of(item: Item) -> Obligation:
     """What the item owes for the period it is in."""
+    again = f"{item.generation}." if item.generation else ""
     return Obligation(
-        name=f"{item.subscription_id}/{item.id}/period-{item.period_index}",
+        name=f"{item.subscription_id}/{item.id}/{again}period-{item.period_index}",
         subscription_id=item.subscription_id,
         item_id=item.id,
         period_start=item.period_start,
         period_end=item.period_end,
         metadata=item.metadata,
+        discount_ids=item.discount_ids,
+        tax_rate_ids=item.tax_rate_ids,
     )
 
 
@@ -247,12 +285,16 @@ def metered_items(subscription: Subscription, catalog: Catalog) -> list[Item]:
 def metered_obligations(invoice: Invoice) -> list[Line]:
     """The first line of every obligation of the draft that bills usage of a window that has ended.
 
-    Classic's opening lines are not among them: they stand for a window that has only begun.
+    Classic's opening lines are not among them: they stand for a window that has only begun. Nor
+    are invoice items: what they bill was settled when they were made.
     """
     return [
         line
         for line in invoice.lines
-        if line.part == 0 and line.meter_id and line.period_end <= invoice.period_end
+        if line.part == 0
+        and line.meter_id
+        and line.period_end <= invoice.period_end
+        and line.invoice_item_id is None
     ]
 
 
@@ -282,6 +324,8 @@ def with_usage(invoice: Invoice, catalog: Catalog, usage: Mapping[str, Decimal])
                 line.period_start,
                 line.period_end,
                 line.metadata,
+                line.discount_ids,
+                line.tax_rate_ids,
             )
             lines += lines_of(owed, catalog[line.price_id], usage[line.obligation])
     return with_lines(invoice, lines)
@@ -330,6 +374,8 @@ def _line(owed: Obligation, part: int, sold: Sold, detail: Detail) -> Line:
         amount=round_minor(detail.amount),
         description=describe(detail, sold, price.recurrence),
         metadata=owed.metadata,
+        discount_ids=owed.discount_ids,
+        tax_rate_ids=owed.tax_rate_ids,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from postpaid.core.catalog import Price, Product
 from postpaid.core.errors import ActionNotAllowed
@@ -76,12 +78,46 @@ class CollectionMethod(StrEnum):
     SEND_INVOICE = "send_invoice"
 
 
+class TrialEndBehavior(StrEnum):
+    """What happens when a trial ends and there is nothing to pay with (Stripe)."""
+
+    CREATE_INVOICE = "create_invoice"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
+class PauseBehavior(StrEnum):
+    """What becomes of invoices while collection is paused (Stripe)."""
+
+    KEEP_AS_DRAFT = "keep_as_draft"
+    MARK_UNCOLLECTIBLE = "mark_uncollectible"
+    VOID = "void"
+
+
+class UsageInvoicing(StrEnum):
+    """Whether a renewal bills the fee and the usage on one invoice, or on one each."""
+
+    COMBINED = "combined"
+    SEPARATE = "separate"
+
+
+class ProrationDiscounts(StrEnum):
+    """Whether prorations show amounts after discounts, or amounts and discounts (flexible)."""
+
+    INCLUDED = "included"
+    ITEMIZED = "itemized"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One price on a subscription, and the period of it that is running.
 
-    ``period_index`` counts the item's periods from the subscription's anchor; it names what the
-    period owes. ``quantity`` is None for a metered price.
+    ``period_index`` counts the item's periods from the subscription's anchor, ``generation`` how
+    often that count began anew; together they name what the period owes. ``quantity`` is None for
+    a metered price. Usage from ``usage_from`` on (None: from the period's start) is not billed yet;
+    ``usage_price_id`` bills it where that is not the item's price. Of the running window,
+    thresholds have billed ``billed_quantity`` and ``billed_amount``. ``charge_ids`` are the lines
+    or invoice items that paid the running period in advance. None means none of the ids.
     """
 
     id: str
@@ -93,14 +129,34 @@ class Item:
     period_end: datetime
     metadata: Mapping[str, str]
     created_at: datetime
+    generation: int = 0
+    usage_from: datetime | None = None
+    usage_price_id: str | None = None
+    billed_quantity: Decimal | None = None
+    billed_amount: int = 0
+    charge_ids: Sequence[str] | None = None
+    discount_ids: Sequence[str] | None = None
+    tax_rate_ids: Sequence[str] | None = None
+    threshold_usage: Decimal | None = None
+
+    @property
+    def usage_start(self) -> datetime:
+        """From when on its usage is not billed yet."""
+        return self.usage_from or self.period_start
+
+    @property
+    def billing_price_id(self) -> str:
+        """What bills the usage of the running window."""
+        return self.usage_price_id or self.price_id
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """An agreement: a customer buys the items, every period, until it ends.
 
-    ``anchor_at`` is the instant periods are counted from. ``closes_at`` is the next instant at
-    which a period of an item ends, and None while nothing will be billed by itself.
+    ``anchor_at`` is the instant periods are counted from, in the calendar of ``zone``.
+    ``closes_at`` is the next instant at which something happens by itself: a period of an item
+    ends, a trial does, or the subscription; None while nothing will be billed by itself.
     """
 
     id: str
@@ -127,6 +183,27 @@ class Subscription:
     description: str | None
     metadata: Mapping[str, str]
     created_at: datetime
+    zone: str = "UTC"
+    anchor_config: Mapping[str, int] | None = None
+    trial_start_at: datetime | None = None
+    trial_end_at: datetime | None = None
+    trial_end_behavior: TrialEndBehavior = TrialEndBehavior.CREATE_INVOICE
+    cancel_at: datetime | None = None
+    pause_behavior: PauseBehavior | None = None
+    pause_resumes_at: datetime | None = None
+    paused_at: datetime | None = None
+    proration_discounts: ProrationDiscounts = ProrationDiscounts.INCLUDED
+    usage_invoicing: UsageInvoicing = UsageInvoicing.COMBINED
+    discount_ids: Sequence[str] | None = None
+    tax_rate_ids: Sequence[str] | None = None
+    threshold_amount: int | None = None
+    threshold_resets_anchor: bool = False
+    minimum_amount: int | None = None
+    maximum_amount: int | None = None
+    pending_update: Mapping[str, Any] | None = None
+    pending_update_expires_at: datetime | None = None
+    schedule_id: str | None = None
+    invoice_settings: Mapping[str, Any] | None = None
     items: tuple[Item, ...] = field(default=())
 
 

@@ -59,6 +59,21 @@ COLUMNS = (
     "paid_at",
     "voided_at",
     "marked_uncollectible_at",
+    "discount_ids",
+    "tax_rate_ids",
+    "total_discounts",
+    "total_credits",
+    "total_taxes",
+    "pre_payment_credits",
+    "post_payment_credits",
+    "threshold_reason",
+    "from_invoice_id",
+    "latest_revision_id",
+    "proration_at",
+    "appearance",
+    "given_number",
+    "effective_at",
+    "uncollectible_reason",
 )
 LINE_COLUMNS = (
     "id",
@@ -78,6 +93,15 @@ LINE_COLUMNS = (
     "amount",
     "description",
     "metadata",
+    "invoice_item_id",
+    "proration",
+    "discountable",
+    "credited",
+    "discount_ids",
+    "tax_rate_ids",
+    "discounts",
+    "credits",
+    "taxes",
 )
 CHANGING = (
     "id",
@@ -106,6 +130,25 @@ CHANGING = (
     "paid_at",
     "voided_at",
     "marked_uncollectible_at",
+    "collection_method",
+    "days_until_due",
+    "period_start",
+    "period_end",
+    "discount_ids",
+    "tax_rate_ids",
+    "total_discounts",
+    "total_credits",
+    "total_taxes",
+    "pre_payment_credits",
+    "post_payment_credits",
+    "threshold_reason",
+    "from_invoice_id",
+    "latest_revision_id",
+    "proration_at",
+    "appearance",
+    "given_number",
+    "effective_at",
+    "uncollectible_reason",
 )
 _values = values_of(*COLUMNS)
 _line_values = values_of(*LINE_COLUMNS)
@@ -165,7 +208,10 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        paid_out_of_band, attempted, attempt_count, next_attempt_at, finalizes_at, due_at,
        default_payment_method_id, payment_intent_id, customer_snapshot, description, footer,
        metadata, subscription_metadata, created_at, finalized_at, paid_at, voided_at,
-       marked_uncollectible_at
+       marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
+       total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
+       latest_revision_id, proration_at, appearance, given_number, effective_at,
+       uncollectible_reason
   FROM invoices
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -194,7 +240,8 @@ class _PlacedLine(Line):
 LOAD_LINES = """
 SELECT invoice_id, id, obligation, part, subscription_id, subscription_item_id, price_id,
        product_id, meter_id, period_start, period_end, quantity, unit_amount, tier, kind, amount,
-       description, metadata
+       description, metadata, invoice_item_id, proration, discountable, credited, discount_ids,
+       tax_rate_ids, discounts, credits, taxes
   FROM invoice_lines
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
@@ -220,7 +267,10 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        paid_out_of_band, attempted, attempt_count, next_attempt_at, finalizes_at, due_at,
        default_payment_method_id, payment_intent_id, customer_snapshot, description, footer,
        metadata, subscription_metadata, created_at, finalized_at, paid_at, voided_at,
-       marked_uncollectible_at
+       marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
+       total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
+       latest_revision_id, proration_at, appearance, given_number, effective_at,
+       uncollectible_reason
   FROM invoices
  WHERE account_id = %(account_id)s
    AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -279,6 +329,15 @@ UPDATE invoices i
        description = r.description, footer = r.footer, metadata = r.metadata,
        finalized_at = r.finalized_at, paid_at = r.paid_at, voided_at = r.voided_at,
        marked_uncollectible_at = r.marked_uncollectible_at,
+       collection_method = r.collection_method, days_until_due = r.days_until_due,
+       period_start = r.period_start, period_end = r.period_end, discount_ids = r.discount_ids,
+       tax_rate_ids = r.tax_rate_ids, total_discounts = r.total_discounts,
+       total_credits = r.total_credits,
+       total_taxes = r.total_taxes, pre_payment_credits = r.pre_payment_credits,
+       post_payment_credits = r.post_payment_credits, threshold_reason = r.threshold_reason,
+       from_invoice_id = r.from_invoice_id, latest_revision_id = r.latest_revision_id,
+       proration_at = r.proration_at, appearance = r.appearance, given_number = r.given_number,
+       effective_at = r.effective_at, uncollectible_reason = r.uncollectible_reason,
        parked = CASE WHEN r.status = 'draft' THEN i.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, number text, auto_advance boolean, subtotal bigint, total bigint,
@@ -287,7 +346,14 @@ UPDATE invoices i
        next_attempt_at timestamptz, finalizes_at timestamptz, due_at timestamptz,
        default_payment_method_id text, payment_intent_id text, customer_snapshot json,
        description text, footer text, metadata jsonb, finalized_at timestamptz,
-       paid_at timestamptz, voided_at timestamptz, marked_uncollectible_at timestamptz)
+       paid_at timestamptz, voided_at timestamptz, marked_uncollectible_at timestamptz,
+       collection_method text, days_until_due integer, period_start timestamptz,
+       period_end timestamptz, discount_ids text[], tax_rate_ids text[], total_discounts json,
+       total_credits json, total_taxes json, pre_payment_credits bigint,
+       post_payment_credits bigint,
+       threshold_reason json, from_invoice_id text, latest_revision_id text,
+       proration_at timestamptz, appearance json, given_number text, effective_at timestamptz,
+       uncollectible_reason text)
  WHERE i.account_id = %(account_id)s
    AND i.id = r.id
    AND i.status = ANY(%(statuses_before)s)

@@ -44,15 +44,20 @@ END $function$;
 CREATE SEQUENCE usage_arrivals;
 
 CREATE TABLE accounts (
-    account_id integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
-    id         object_id   NOT NULL,
-    livemode   boolean     NOT NULL,
-    name       text        NOT NULL,
-    country    text        NOT NULL DEFAULT 'US',
-    created_at timestamptz NOT NULL,
+    account_id            integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
+    id                    object_id   NOT NULL,
+    livemode              boolean     NOT NULL,
+    name                  text        NOT NULL,
+    country               text        NOT NULL DEFAULT 'US',
+    created_at            timestamptz NOT NULL,
+    time_zone             text        NOT NULL DEFAULT 'UTC',
+    invoice_numbering     text        NOT NULL DEFAULT 'customer',
+    invoice_prefix        text,
+    next_invoice_sequence bigint      NOT NULL DEFAULT 1,
     CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
     CONSTRAINT accounts_id_once UNIQUE (id),
-    CONSTRAINT accounts_one_per_name_and_mode UNIQUE (name, livemode)
+    CONSTRAINT accounts_one_per_name_and_mode UNIQUE (name, livemode),
+    CONSTRAINT accounts_invoice_numbering CHECK (invoice_numbering IN ('customer', 'account'))
 );
 
 CREATE TABLE api_keys (
@@ -138,6 +143,7 @@ CREATE TABLE customers (
     invoice_rendering_options jsonb,
     created_at                timestamptz NOT NULL,
     deleted_at                timestamptz,
+    time_zone                 text,
     CONSTRAINT customers_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT customers_invoice_prefix_once UNIQUE (account_id, invoice_prefix),
     CONSTRAINT customers_account_id_clock_id_fkey FOREIGN KEY (account_id, clock_id) REFERENCES
@@ -359,6 +365,27 @@ CREATE TABLE subscriptions (
     metadata                  jsonb       NOT NULL DEFAULT '{}'::jsonb,
     created_at                timestamptz NOT NULL,
     parked                    text,
+    zone                      text        NOT NULL DEFAULT 'UTC',
+    anchor_config             jsonb,
+    trial_start_at            timestamptz,
+    trial_end_at              timestamptz,
+    trial_end_behavior        text        NOT NULL DEFAULT 'create_invoice',
+    cancel_at                 timestamptz,
+    pause_behavior            text,
+    pause_resumes_at          timestamptz,
+    paused_at                 timestamptz,
+    proration_discounts       text        NOT NULL DEFAULT 'included',
+    usage_invoicing           text        NOT NULL DEFAULT 'combined',
+    discount_ids              text[],
+    tax_rate_ids              text[],
+    threshold_amount          bigint,
+    threshold_resets_anchor   boolean     NOT NULL DEFAULT false,
+    minimum_amount            bigint,
+    maximum_amount            bigint,
+    pending_update            jsonb,
+    pending_update_expires_at timestamptz,
+    schedule_id               object_id,
+    invoice_settings          jsonb,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscriptions_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
@@ -368,8 +395,15 @@ CREATE TABLE subscriptions (
         'send_invoice')) AND (collection_method = 'send_invoice') = (days_until_due IS NOT NULL)),
     CONSTRAINT subscriptions_ended_iff_terminal CHECK ((status IN ('canceled',
         'incomplete_expired')) = (ended_at IS NOT NULL)),
+    CONSTRAINT subscriptions_pause_behavior CHECK (pause_behavior IN ('keep_as_draft',
+        'mark_uncollectible', 'void')),
+    CONSTRAINT subscriptions_proration_discounts CHECK (proration_discounts IN ('included',
+        'itemized')),
     CONSTRAINT subscriptions_status CHECK (status IN ('incomplete', 'incomplete_expired',
-        'trialing', 'active', 'past_due', 'canceled', 'unpaid', 'paused'))
+        'trialing', 'active', 'past_due', 'canceled', 'unpaid', 'paused')),
+    CONSTRAINT subscriptions_trial_end_behavior CHECK (trial_end_behavior IN ('create_invoice',
+        'cancel', 'pause')),
+    CONSTRAINT subscriptions_usage_invoicing CHECK (usage_invoicing IN ('combined', 'separate'))
 );
 CREATE INDEX subscriptions_by_customer ON subscriptions (account_id, customer_id, id);
 CREATE INDEX subscriptions_due ON subscriptions (account_id, closes_at) WHERE closes_at IS NOT
@@ -390,6 +424,15 @@ CREATE TABLE subscription_items (
     period_end      timestamptz NOT NULL,
     metadata        jsonb       NOT NULL DEFAULT '{}'::jsonb,
     created_at      timestamptz NOT NULL,
+    generation      integer     NOT NULL DEFAULT 0,
+    usage_from      timestamptz,
+    usage_price_id  object_id,
+    billed_quantity numeric,
+    billed_amount   bigint      NOT NULL DEFAULT 0,
+    charge_ids      text[],
+    discount_ids    text[],
+    tax_rate_ids    text[],
+    threshold_usage numeric,
     CONSTRAINT subscription_items_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscription_items_price_once UNIQUE (account_id, subscription_id, price_id),
     CONSTRAINT subscription_items_account_id_price_id_fkey FOREIGN KEY (account_id, price_id)
@@ -440,6 +483,21 @@ CREATE TABLE invoices (
     voided_at                 timestamptz,
     marked_uncollectible_at   timestamptz,
     parked                    text,
+    discount_ids              text[],
+    tax_rate_ids              text[],
+    total_discounts           json,
+    total_credits             json,
+    total_taxes               json,
+    pre_payment_credits       bigint      NOT NULL DEFAULT 0,
+    post_payment_credits      bigint      NOT NULL DEFAULT 0,
+    threshold_reason          json,
+    from_invoice_id           object_id,
+    latest_revision_id        object_id,
+    proration_at              timestamptz,
+    appearance                json,
+    given_number              text,
+    effective_at              timestamptz,
+    uncollectible_reason      text,
     CONSTRAINT invoices_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT invoices_number_once UNIQUE (account_id, number),
     CONSTRAINT invoices_amount_due_not_negative CHECK (amount_due >= 0),
@@ -495,6 +553,15 @@ CREATE TABLE invoice_lines (
     amount               bigint      NOT NULL,
     description          text        NOT NULL,
     metadata             jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    invoice_item_id      object_id,
+    proration            boolean     NOT NULL DEFAULT false,
+    discountable         boolean     NOT NULL DEFAULT true,
+    credited             json,
+    discount_ids         text[],
+    tax_rate_ids         text[],
+    discounts            json,
+    credits              json,
+    taxes                json,
     CONSTRAINT invoice_lines_pkey PRIMARY KEY (account_id, invoice_id, "position"),
     CONSTRAINT invoice_lines_id_once UNIQUE (account_id, id),
     CONSTRAINT invoice_lines_kind CHECK (kind IN ('unit', 'flat'))
@@ -672,3 +739,44 @@ CREATE TABLE usage_backfill_series (
     CONSTRAINT usage_backfill_series_ordered CHECK (first_at <= last_at)
 );
 CREATE INDEX usage_backfill_series_by_series ON usage_backfill_series (series_id);
+
+CREATE TABLE invoice_items (
+    account_id           integer     NOT NULL,
+    id                   object_id   NOT NULL,
+    customer_id          object_id   NOT NULL,
+    clock_id             object_id,
+    invoice_id           object_id,
+    subscription_id      object_id,
+    subscription_item_id object_id,
+    price_id             object_id,
+    product_id           object_id,
+    meter_id             object_id,
+    obligation           text        COLLATE "C" NOT NULL,
+    part                 smallint    NOT NULL DEFAULT 0,
+    period_start         timestamptz NOT NULL,
+    period_end           timestamptz NOT NULL,
+    quantity             numeric     NOT NULL,
+    unit_amount          numeric,
+    tier                 smallint,
+    kind                 text        NOT NULL,
+    amount               bigint      NOT NULL,
+    currency             text        NOT NULL,
+    description          text        NOT NULL,
+    discountable         boolean     NOT NULL,
+    proration            boolean     NOT NULL,
+    credited             json,
+    discount_ids         text[],
+    tax_rate_ids         text[],
+    metadata             jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at           timestamptz NOT NULL,
+    CONSTRAINT invoice_items_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT invoice_items_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id)
+);
+CREATE INDEX invoice_items_by_customer ON invoice_items (account_id, customer_id, id);
+CREATE INDEX invoice_items_pending ON invoice_items (account_id, customer_id) WHERE invoice_id
+    IS NULL;
+CREATE INDEX invoice_items_by_invoice ON invoice_items (account_id, invoice_id) WHERE invoice_id
+    IS NOT NULL;
+CREATE UNIQUE INDEX invoice_items_pending_once ON invoice_items (account_id, obligation, part)
+    WHERE invoice_id IS NULL;

@@ -42,6 +42,27 @@ COLUMNS = (
     "description",
     "metadata",
     "created_at",
+    "zone",
+    "anchor_config",
+    "trial_start_at",
+    "trial_end_at",
+    "trial_end_behavior",
+    "cancel_at",
+    "pause_behavior",
+    "pause_resumes_at",
+    "paused_at",
+    "proration_discounts",
+    "usage_invoicing",
+    "discount_ids",
+    "tax_rate_ids",
+    "threshold_amount",
+    "threshold_resets_anchor",
+    "minimum_amount",
+    "maximum_amount",
+    "pending_update",
+    "pending_update_expires_at",
+    "schedule_id",
+    "invoice_settings",
 )
 ITEM_COLUMNS = (
     "id",
@@ -53,6 +74,15 @@ ITEM_COLUMNS = (
     "period_end",
     "metadata",
     "created_at",
+    "generation",
+    "usage_from",
+    "usage_price_id",
+    "billed_quantity",
+    "billed_amount",
+    "charge_ids",
+    "discount_ids",
+    "tax_rate_ids",
+    "threshold_usage",
 )
 CHANGING = (
     "id",
@@ -69,8 +99,51 @@ CHANGING = (
     "latest_invoice_id",
     "description",
     "metadata",
+    "collection_method",
+    "days_until_due",
+    "billing_mode",
+    "billing_mode_at",
+    "anchor_at",
+    "zone",
+    "anchor_config",
+    "trial_start_at",
+    "trial_end_at",
+    "trial_end_behavior",
+    "cancel_at",
+    "pause_behavior",
+    "pause_resumes_at",
+    "paused_at",
+    "proration_discounts",
+    "usage_invoicing",
+    "discount_ids",
+    "tax_rate_ids",
+    "threshold_amount",
+    "threshold_resets_anchor",
+    "minimum_amount",
+    "maximum_amount",
+    "pending_update",
+    "pending_update_expires_at",
+    "schedule_id",
+    "invoice_settings",
 )
-CHANGING_OF_ITEMS = ("id", "quantity", "period_index", "period_start", "period_end", "metadata")
+CHANGING_OF_ITEMS = (
+    "id",
+    "price_id",
+    "quantity",
+    "period_index",
+    "period_start",
+    "period_end",
+    "metadata",
+    "generation",
+    "usage_from",
+    "usage_price_id",
+    "billed_quantity",
+    "billed_amount",
+    "charge_ids",
+    "discount_ids",
+    "tax_rate_ids",
+    "threshold_usage",
+)
 _values = values_of(*COLUMNS)
 _item_values = values_of(*ITEM_COLUMNS)
 
@@ -96,7 +169,11 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        billing_mode, billing_mode_at, anchor_at, closes_at, expires_at, start_at,
        cancel_at_period_end, canceled_at, ended_at, cancellation_reason, cancellation_comment,
        cancellation_feedback, default_payment_method_id, latest_invoice_id, description, metadata,
-       created_at
+       created_at, zone, anchor_config, trial_start_at, trial_end_at, trial_end_behavior,
+       cancel_at, pause_behavior, pause_resumes_at, paused_at, proration_discounts,
+       usage_invoicing, discount_ids, tax_rate_ids, threshold_amount, threshold_resets_anchor,
+       minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
+       invoice_settings
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -112,7 +189,8 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Sub
 
 LOAD_ITEMS = """
 SELECT id, subscription_id, price_id, quantity, period_index, period_start, period_end, metadata,
-       created_at
+       created_at, generation, usage_from, usage_price_id, billed_quantity, billed_amount,
+       charge_ids, discount_ids, tax_rate_ids, threshold_usage
   FROM subscription_items
  WHERE account_id = %(account_id)s
    AND subscription_id = ANY(%(subscription_ids)s)
@@ -209,7 +287,11 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        billing_mode, billing_mode_at, anchor_at, closes_at, expires_at, start_at,
        cancel_at_period_end, canceled_at, ended_at, cancellation_reason, cancellation_comment,
        cancellation_feedback, default_payment_method_id, latest_invoice_id, description, metadata,
-       created_at
+       created_at, zone, anchor_config, trial_start_at, trial_end_at, trial_end_behavior,
+       cancel_at, pause_behavior, pause_resumes_at, paused_at, proration_discounts,
+       usage_invoicing, discount_ids, tax_rate_ids, threshold_amount, threshold_resets_anchor,
+       minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
+       invoice_settings
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
@@ -270,12 +352,35 @@ UPDATE subscriptions s
        cancellation_feedback = r.cancellation_feedback,
        default_payment_method_id = r.default_payment_method_id,
        latest_invoice_id = r.latest_invoice_id, description = r.description,
-       metadata = r.metadata, parked = CASE WHEN r.ended_at IS NULL THEN s.parked END
+       metadata = r.metadata,
+       collection_method = r.collection_method, days_until_due = r.days_until_due,
+       billing_mode = r.billing_mode, billing_mode_at = r.billing_mode_at, anchor_at = r.anchor_at,
+       zone = r.zone, anchor_config = r.anchor_config, trial_start_at = r.trial_start_at,
+       trial_end_at = r.trial_end_at, trial_end_behavior = r.trial_end_behavior,
+       cancel_at = r.cancel_at,
+       pause_behavior = r.pause_behavior, pause_resumes_at = r.pause_resumes_at,
+       paused_at = r.paused_at, proration_discounts = r.proration_discounts,
+       usage_invoicing = r.usage_invoicing, discount_ids = r.discount_ids,
+       tax_rate_ids = r.tax_rate_ids,
+       threshold_amount = r.threshold_amount, threshold_resets_anchor = r.threshold_resets_anchor,
+       minimum_amount = r.minimum_amount, maximum_amount = r.maximum_amount,
+       pending_update = r.pending_update, pending_update_expires_at = r.pending_update_expires_at,
+       schedule_id = r.schedule_id, invoice_settings = r.invoice_settings,
+       parked = CASE WHEN r.ended_at IS NULL THEN s.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, closes_at timestamptz, expires_at timestamptz,
        cancel_at_period_end boolean, canceled_at timestamptz, ended_at timestamptz,
        cancellation_reason text, cancellation_comment text, cancellation_feedback text,
-       default_payment_method_id text, latest_invoice_id text, description text, metadata jsonb)
+       default_payment_method_id text, latest_invoice_id text, description text, metadata jsonb,
+       collection_method text, days_until_due integer, billing_mode text,
+       billing_mode_at timestamptz, anchor_at timestamptz, zone text, anchor_config jsonb,
+       trial_start_at timestamptz, trial_end_at timestamptz, trial_end_behavior text,
+       cancel_at timestamptz,
+       pause_behavior text, pause_resumes_at timestamptz, paused_at timestamptz,
+       proration_discounts text, usage_invoicing text, discount_ids text[], tax_rate_ids text[],
+       threshold_amount bigint, threshold_resets_anchor boolean, minimum_amount bigint,
+       maximum_amount bigint, pending_update jsonb, pending_update_expires_at timestamptz,
+       schedule_id text, invoice_settings jsonb)
  WHERE s.account_id = %(account_id)s
    AND s.id = r.id
 """
@@ -288,13 +393,44 @@ def update_many(conn: Connection, account_id: int, subscriptions: Sequence[Subsc
         conn.execute(UPDATE, {"account_id": account_id, "rows": rows})
 
 
+def insert_items(conn: Connection, account_id: int, items: Sequence[Item]) -> None:
+    """Add items to subscriptions that run. The caller holds the customers."""
+    if items:
+        copy_into(
+            conn,
+            "subscription_items",
+            ("account_id", *ITEM_COLUMNS),
+            ((account_id, *_item_values(item)) for item in items),
+        )
+
+
+DELETE_ITEMS = """
+DELETE FROM subscription_items
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+"""
+
+
+def delete_items(conn: Connection, account_id: int, ids: Sequence[str]) -> None:
+    """Take items off their subscriptions. The caller holds the customers."""
+    if ids:
+        conn.execute(DELETE_ITEMS, {"account_id": account_id, "ids": list(ids)})
+
+
 UPDATE_ITEMS = """
 UPDATE subscription_items i
-   SET quantity = r.quantity, period_index = r.period_index, period_start = r.period_start,
-       period_end = r.period_end, metadata = r.metadata
+   SET price_id = r.price_id, quantity = r.quantity, period_index = r.period_index,
+       period_start = r.period_start, period_end = r.period_end, metadata = r.metadata,
+       generation = r.generation, usage_from = r.usage_from, usage_price_id = r.usage_price_id,
+       billed_quantity = r.billed_quantity, billed_amount = r.billed_amount,
+       charge_ids = r.charge_ids, discount_ids = r.discount_ids, tax_rate_ids = r.tax_rate_ids,
+       threshold_usage = r.threshold_usage
   FROM json_to_recordset(%(rows)s) AS r(
-       id text, quantity bigint, period_index integer, period_start timestamptz,
-       period_end timestamptz, metadata jsonb)
+       id text, price_id text, quantity bigint, period_index integer, period_start timestamptz,
+       period_end timestamptz, metadata jsonb,
+       generation integer, usage_from timestamptz, usage_price_id text, billed_quantity numeric,
+       billed_amount bigint, charge_ids text[], discount_ids text[], tax_rate_ids text[],
+       threshold_usage numeric)
  WHERE i.account_id = %(account_id)s
    AND i.id = r.id
 """
