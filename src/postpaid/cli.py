@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from postpaid.cli_ledger import ledger
 from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings
 from postpaid.cli_usage import usage
 from postpaid.config import Settings, program, settings
@@ -26,6 +27,7 @@ app = typer.Typer(
 keys = typer.Typer(help="Make API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(usage, name="usage")
+app.add_typer(ledger, name="ledger")
 
 ROWS_SHOWN = 5  # of each finding
 

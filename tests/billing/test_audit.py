@@ -76,7 +76,7 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
         "UPDATE invoice_lines SET invoice_id = 'in_none' WHERE {mine} AND amount = 0",
     ),
     "an invoice that was voided by hand": (
-        {1, 9},
+        {1, 9, 31},
         "UPDATE invoices SET status = 'void', paid_at = NULL, voided_at = created_at WHERE {mine}",
     ),
     "a subtotal": ({3}, "UPDATE invoices SET subtotal = subtotal + 1 WHERE {mine}"),
@@ -146,8 +146,46 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
     ),
     "a payment that is gone": ({11}, "DELETE FROM payment_attempts WHERE {mine}"),
     "an invoice that was paid in part": (
-        {11},
+        {11, 31},
         "UPDATE invoices SET amount_paid = amount_paid - 1 WHERE {mine}",
+    ),
+    "an entry of the ledger": (
+        {30},
+        "UPDATE ledger_entries SET amount = amount + 1 WHERE {mine} AND ledger_account = 'revenue'",
+    ),
+    "an entry that is gone": (
+        {30},
+        "DELETE FROM ledger_entries WHERE {mine} AND ledger_account = 'deferred_revenue'",
+    ),
+    "a transaction that is gone": (
+        {30, 31},
+        "DELETE FROM ledger_transactions WHERE {mine} AND kind = 'invoice_finalized'",
+    ),
+    "an entry of the wrong customer": (
+        {30},
+        "UPDATE ledger_entries SET customer_id = 'cus_none' WHERE {mine}"
+        " AND ledger_account = 'revenue'",
+    ),
+    "a payment that was not posted": (
+        {31},
+        "WITH gone AS (DELETE FROM ledger_transactions WHERE {mine} AND kind = 'payment'"
+        " RETURNING id) DELETE FROM ledger_entries WHERE {mine}"
+        " AND transaction_id IN (SELECT id FROM gone)",
+    ),
+    "a receivable that nobody owes": (
+        {31},
+        "UPDATE ledger_entries SET ledger_account = 'receivable' WHERE {mine}"
+        " AND ledger_account = 'revenue'",
+    ),
+    "credit that nobody has": (
+        {31},
+        "UPDATE ledger_entries SET ledger_account = 'customer_credit' WHERE {mine}"
+        " AND ledger_account = 'revenue'",
+    ),
+    "credit that nobody granted": (
+        {31},
+        "UPDATE ledger_entries SET ledger_account = 'credit_grants' WHERE {mine}"
+        " AND ledger_account = 'revenue'",
     ),
     "a subscription that is parked": (
         {12},

@@ -48,18 +48,18 @@ from postpaid.core.subscriptions import (
 S, A = InvoiceStatus, InvoiceAction
 
 STATUSES = """
-               finalize  pay   mark_uncollectible  void
-draft          open      ·     ·                   ·
-open           ·         paid  uncollectible       void
-paid           ·         ·     ·                   ·
-uncollectible  ·         paid  ·                   void
-void           ·         ·     ·                   ·
+               finalize  pay   mark_uncollectible  void  send  edit   delete
+draft          open      ·     ·                   ·     ·     draft  draft
+open           ·         paid  uncollectible       void  open  ·      ·
+paid           ·         ·     ·                   ·     ·     ·      ·
+uncollectible  ·         paid  ·                   void  ·     ·      ·
+void           ·         ·     ·                   ·     ·     ·      ·
 """
 
 
 def test_the_status_table():
     rows = [["", *A], *([before, *(_shown(before, action) for action in A)] for before in S)]
-    widths = [15, 10, 6, 20, 0]
+    widths = [15, 10, 6, 20, 6, 6, 7, 0]
     picture = "\n".join(
         "".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
@@ -77,8 +77,16 @@ def _shown(before: InvoiceStatus, action: InvoiceAction) -> str:
 @pytest.mark.parametrize(
     ("status", "action", "sentence"),
     [
-        (S.PAID, A.VOID, "An invoice that is paid cannot void."),
-        (S.DRAFT, A.MARK_UNCOLLECTIBLE, "An invoice that is draft cannot mark uncollectible."),
+        (
+            S.PAID,
+            A.VOID,
+            "You can only pass in open or uncollectible invoices. This invoice is paid.",
+        ),
+        (
+            S.DRAFT,
+            A.MARK_UNCOLLECTIBLE,
+            "You can only pass in open invoices. This invoice isn't open.",
+        ),
     ],
 )
 def test_what_cannot_happen_is_said_in_a_sentence(

@@ -10,10 +10,28 @@ from psycopg.types.json import Json
 
 from rows import HOUR, NOW, OPEN, ROWS, SERIES, add
 
+APPLIED: dict[str, Any] = {"reason": "applied_to_invoice", "invoice_id": "in_1"}
+USED: dict[str, Any] = {
+    "movement": "credits_applied",
+    "invoice_id": "in_1",
+    "line_id": "il_1",
+}
+
 # A row of this table, with these values beside the sound ones, breaks this constraint.
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("accounts_id_once", "accounts", {"account_id": -2, "name": "Hooli"}),
     ("accounts_one_per_name_and_mode", "accounts", {"account_id": -2, "id": "acct_2"}),
+    (
+        "accounts_invoice_numbering",
+        "accounts",
+        {"account_id": -2, "id": "acct_2", "name": "Hooli", "invoice_numbering": "nobody"}
+        | {"invoice_prefix": "HOOLI"},
+    ),
+    (
+        "accounts_numbering_has_a_prefix",
+        "accounts",
+        {"account_id": -2, "id": "acct_2", "name": "Hooli", "invoice_numbering": "account"},
+    ),
     ("api_keys_digest_once", "api_keys", {"id": "key_2"}),
     ("api_keys_account_id_fkey", "api_keys", {"account_id": -2, "id": "key_2", "digest": b"2"}),
     ("idempotency_keys_answered_or_unfinished", "idempotency_keys", {"status": 200}),
@@ -49,6 +67,64 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("meters_inactive_iff_deactivated", "meters", {"deactivated_at": NOW}),
     ("meters_inactive_iff_deactivated", "meters", {"status": "asleep"}),
     ("products_type", "products", {"type": "idea"}),
+    ("balance_transactions_reason", "balance_transactions", {"reason": "whim"}),
+    (
+        "balance_transactions_of_an_invoice",
+        "balance_transactions",
+        {"id": "cbtxn_9", "reason": "applied_to_invoice"},
+    ),
+    (
+        "balance_transactions_account_id_customer_id_fkey",
+        "balance_transactions",
+        {"id": "cbtxn_9", "customer_id": "cus_2"},
+    ),
+    ("balance_transactions_applied_once", "balance_transactions", {"id": "cbtxn_9"} | APPLIED),
+    ("credit_transactions_applied_once", "credit_transactions", {"id": "cbtxn_9"} | USED),
+    ("credit_grants_category", "credit_grants", {"category": "stolen"}),
+    ("credit_grants_priority", "credit_grants", {"priority": 101}),
+    ("credit_grants_never_overdrawn", "credit_grants", {"balance": -1}),
+    ("credit_grants_never_overdrawn", "credit_grants", {"balance": 101}),
+    ("credit_grants_never_overdrawn", "credit_grants", {"balance": 0, "amount": 0}),
+    ("credit_grants_nothing_left_of_the_void", "credit_grants", {"voided_at": NOW}),
+    ("credit_grants_expire_after_effect", "credit_grants", {"expires_at": NOW - HOUR}),
+    (
+        "credit_grants_account_id_customer_id_fkey",
+        "credit_grants",
+        {"id": "credgr_9", "customer_id": "cus_2"},
+    ),
+    ("credit_transactions_movement", "credit_transactions", {"movement": "credits_lost"}),
+    ("credit_transactions_amount_positive", "credit_transactions", {"amount": 0}),
+    ("credit_transactions_of_a_line", "credit_transactions", {"movement": "credits_applied"}),
+    (
+        "credit_transactions_of_a_line",
+        "credit_transactions",
+        {"invoice_id": "in_1", "line_id": "il_1"},
+    ),
+    (
+        "credit_transactions_account_id_grant_id_fkey",
+        "credit_transactions",
+        {"id": "cbtxn_9", "grant_id": "credgr_2"},
+    ),
+    ("credit_notes_status", "credit_notes", {"status": "lost", "voided_at": NOW}),
+    ("credit_notes_void_iff_voided", "credit_notes", {"status": "void"}),
+    ("credit_notes_void_iff_voided", "credit_notes", {"voided_at": NOW}),
+    ("credit_notes_number_once", "credit_notes", {"id": "cn_2", "sequence": 2}),
+    ("credit_notes_sequence_once", "credit_notes", {"id": "cn_2", "number": "ACME-0001-CN-02"}),
+    ("credit_notes_amounts_sum", "credit_notes", {"credit_amount": 1}),
+    ("credit_notes_amounts_sum", "credit_notes", {"total": 0, "pre_payment_amount": 0}),
+    (
+        "credit_notes_account_id_customer_id_fkey",
+        "credit_notes",
+        {"id": "cn_2", "number": "ACME-0001-CN-02", "sequence": 2, "customer_id": "cus_2"},
+    ),
+    ("credit_note_lines_type", "credit_note_lines", {"type": "custom_line_item"}),
+    ("credit_note_lines_type", "credit_note_lines", {"invoice_line_id": None}),
+    ("credit_note_lines_id_once", "credit_note_lines", {"position": 1}),
+    (
+        "credit_note_lines_account_id_credit_note_id_fkey",
+        "credit_note_lines",
+        {"id": "cnli_9", "credit_note_id": "cn_2"},
+    ),
     ("prices_account_id_product_id_fkey", "prices", {"id": "price_2", "product_id": "prod_2"}),
     (
         "prices_account_id_meter_id_fkey",
@@ -73,6 +149,59 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("prices_recurring_whole", "prices", {"interval": "month", "interval_count": 1}),
     ("prices_recurring_whole", "prices", {"interval": "month", "usage_type": "licensed"}),
+    ("coupons_percent_or_amount", "coupons", {"percent_off": None}),
+    ("coupons_percent_or_amount", "coupons", {"amount_off": 500, "currency": "usd"}),
+    ("coupons_percent_or_amount", "coupons", {"currency": "usd"}),
+    ("coupons_take_something_off", "coupons", {"percent_off": 0}),
+    ("coupons_take_something_off", "coupons", {"percent_off": 101}),
+    (
+        "coupons_take_something_off",
+        "coupons",
+        {"percent_off": None, "amount_off": 0, "currency": "usd"},
+    ),
+    ("coupons_months_iff_repeating", "coupons", {"duration": "repeating"}),
+    ("coupons_months_iff_repeating", "coupons", {"duration_in_months": 3}),
+    ("coupons_months_iff_repeating", "coupons", {"duration": "twice"}),
+    ("coupons_redeemed_at_most", "coupons", {"times_redeemed": 2, "max_redemptions": 1}),
+    ("promotion_codes_active_once", "promotion_codes", {"id": "promo_2", "code": "Welcome"}),
+    (
+        "promotion_codes_account_id_coupon_id_fkey",
+        "promotion_codes",
+        {"id": "promo_2", "code": "BYE", "coupon_id": "TWENTY"},
+    ),
+    (
+        "promotion_codes_account_id_customer_id_fkey",
+        "promotion_codes",
+        {"id": "promo_2", "customer_id": "cus_2"},
+    ),
+    (
+        "promotion_codes_minimum_has_currency",
+        "promotion_codes",
+        {"id": "promo_2", "code": "BYE", "minimum_amount": 100},
+    ),
+    (
+        "promotion_codes_redeemed_at_most",
+        "promotion_codes",
+        {"id": "promo_2", "code": "BYE", "times_redeemed": 2, "max_redemptions": 1},
+    ),
+    ("discounts_account_id_coupon_id_fkey", "discounts", {"id": "di_2", "coupon_id": "TWENTY"}),
+    ("discounts_account_id_customer_id_fkey", "discounts", {"id": "di_2", "customer_id": "cus_2"}),
+    (
+        "discounts_account_id_promotion_code_id_fkey",
+        "discounts",
+        {"id": "di_2", "promotion_code_id": "promo_2"},
+    ),
+    (
+        "discounts_used_up_iff_once",
+        "discounts",
+        {"duration": "forever", "used_invoice_id": "in_1"},
+    ),
+    ("discounts_end_iff_repeating", "discounts", {"duration": "repeating"}),
+    ("discounts_end_iff_repeating", "discounts", {"end_at": NOW + HOUR}),
+    ("discounts_end_after_start", "discounts", {"duration": "repeating", "end_at": NOW}),
+    ("tax_rates_percentage", "tax_rates", {"percentage": 101}),
+    ("tax_rates_percentage", "tax_rates", {"percentage": -1}),
+    ("tax_rates_percentage", "tax_rates", {"percentage": 1.00001}),
     (
         "meters_event_time_window_of_what_combines",
         "meters",
@@ -206,6 +335,20 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("invoices_amount_due_not_negative", "invoices", {"amount_due": -1}),
     ("invoices_paid_within_due", "invoices", {"amount_paid": 101}),
     ("invoices_paid_within_due", "invoices", {"amount_paid": -1}),
+    (
+        "invoices_numbered_by",
+        "invoices",
+        OPEN | {"id": "in_2", "number": "ACME-0002", "numbered_by": "nobody"},
+    ),
+    ("invoices_numbered_by", "invoices", {"id": "in_2", "numbered_by": "customer"}),
+    ("invoices_given_number_once", "invoices", {"id": "in_2", "given_number": "7/26"}),
+    ("invoices_one_revision_at_a_time", "invoices", {"id": "in_2", "from_invoice_id": "in_1"}),
+    (
+        "invoice_items_account_id_customer_id_fkey",
+        "invoice_items",
+        {"id": "ii_2", "obligation": "ii_2", "customer_id": "cus_2"},
+    ),
+    ("invoice_items_pending_once", "invoice_items", {"id": "ii_2"}),
     ("invoice_lines_id_once", "invoice_lines", {"position": 1, "part": 1}),
     ("invoice_lines_kind", "invoice_lines", {"kind": "round"}),
     (
@@ -223,6 +366,34 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         "payment_attempts",
         {"id": "pa_3", "status": "succeeded", "settled_at": NOW},
     ),
+    ("ledger_transactions_once", "ledger_transactions", {"id": "lt_2"}),
+    ("ledger_transactions_kind", "ledger_transactions", {"id": "lt_2", "kind": "gift"}),
+    ("ledger_entries_account", "ledger_entries", {"id": "lt_1_002", "ledger_account": "mine"}),
+    (
+        "ledger_entries_deferred_iff_period",
+        "ledger_entries",
+        {"id": "lt_1_002", "ledger_account": "deferred_revenue"},
+    ),
+    (
+        "ledger_entries_deferred_iff_period",
+        "ledger_entries",
+        {"id": "lt_1_002", "period_start": NOW, "period_end": NOW + HOUR},
+    ),
+    (
+        "ledger_entries_deferred_iff_period",
+        "ledger_entries",
+        {"id": "lt_1_002", "ledger_account": "deferred_revenue", "period_start": NOW},
+    ),
+    (
+        "ledger_entries_period_ordered",
+        "ledger_entries",
+        {
+            "id": "lt_1_002",
+            "ledger_account": "deferred_revenue",
+            "period_start": NOW,
+            "period_end": NOW,
+        },
+    ),
 ]
 
 
@@ -233,6 +404,9 @@ def peopled(conn: psycopg.Connection) -> psycopg.Connection:
         add(conn, table)
     add(conn, "prices", id="price_gold", lookup_key="gold")
     add(conn, "invoices", id="in_final", **OPEN | {"number": "ACME-0009"})
+    add(conn, "invoices", id="in_again", from_invoice_id="in_1", given_number="7/26")
+    add(conn, "balance_transactions", id="cbtxn_3", **APPLIED)
+    add(conn, "credit_transactions", id="cbtxn_4", **USED)
     add(conn, "payment_attempts", id="pa_paid", status="succeeded", settled_at=NOW)
     return conn
 

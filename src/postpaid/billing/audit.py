@@ -68,6 +68,7 @@ def _wrongly_rated(conn: Connection) -> list[tuple[Any, ...]]:
                     first.period_start,
                     first.period_end,
                     first.metadata,
+                    whole_seconds=first.whole_seconds,
                 )
                 expected = lines_of(owed, sold[first.price_id or ""], quantity)
                 if [(each.quantity, each.amount) for each in expected] != [

@@ -7,189 +7,265 @@ the period moved on, and if it did not, the unique key on the name would stop it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce, changes
-from postpaid.billing.gather_items import gather_items, lines_of_items, put_items_on
+from postpaid.billing.compose import compose
+from postpaid.billing.decide_close import (
+    Closed,
+    Known,
+    credited_items,
+    decide_close,
+    needs_means,
+)
+from postpaid.billing.gather_items import gather_items, put_items_on
 from postpaid.billing.measure import measure
 from postpaid.billing.open_windows import open_next_windows
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoice_items import InvoiceItem
-from postpaid.core.invoicing import (
-    GRACE,
-    BillingReason,
-    Invoice,
-    closing_lines,
-    draft,
-    metered_items,
-    obligation_of,
-)
+from postpaid.core.invoicing import BillingReason, Invoice, metered_items, obligation_of
+from postpaid.core.prorations import Charge
 from postpaid.core.subscriptions import (
     Catalog,
     Subscription,
-    SubscriptionAction,
+    SubscriptionStatus,
     advanced,
-    ended,
+    bills_now,
+    next_moment,
+    reminds_now,
 )
 from postpaid.core.values import replace
-from postpaid.storage import catalog, customers, invoices, subscriptions, usage_totals
+from postpaid.storage import (
+    catalog,
+    charges,
+    customers,
+    invoices,
+    payment_methods,
+    subscriptions,
+    usage_totals,
+)
+from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A subscription across one of its boundaries, and the draft that is owed for it, if any."""
-
-    before: Subscription
-    after: Subscription
-    invoice: Invoice | None
-
-
 def close_periods(conn: Connection, act: Act, due: Sequence[Subscription]) -> list[Invoice]:
-    """Close the period that has ended of each subscription; return the drafts.
+    """Do what has come due of each subscription; return the drafts.
 
-    The caller holds the customers' locks. A subscription that cannot be billed is parked with the
-    reason, and costs the others nothing.
+    A period that has ended is closed, a trial ends or is soon to, a pause of collection is over, or
+    all of it is. The caller holds the customers' locks. A subscription that cannot be billed is
+    parked with the reason, and costs the others nothing.
     """
     # Read.
-    sold, used = _read(conn, act, due)
-    pending = gather_items(conn, act, due)
+    owners = customers.load(conn, act.account_id, {each.customer_id for each in due})
+    sold = _read_sold(conn, act, due)
+    known = _read(conn, act, due, owners, sold, gather_items(conn, act, list(_billed(due))))
 
     # Decide.
     closed: list[Closed] = []
     parked: dict[str, str] = {}
     for subscription in due:
         try:
-            closed.append(_close(act, subscription, sold, used, pending.get(subscription.id, ())))
+            closed.append(decide_close(act, subscription, known))
         except ValueError as unbillable:
             parked[subscription.id] = str(unbillable)
+    composed = compose(conn, act, [draft for each in closed for draft in each.invoices], owners)
+    drafts = {each.id: each for each in composed}
+    closed = [
+        replace(each, invoices=tuple(drafts[draft.id] for draft in each.invoices))
+        for each in closed
+    ]
 
     # Write.
-    drafts = [each.invoice for each in closed if each.invoice]
-    invoices.insert_many(conn, act.account_id, drafts)
-    put_items_on(conn, act, drafts)
+    invoices.insert_many(conn, act.account_id, composed)
+    put_items_on(conn, act, composed)
     subscriptions.update_many(conn, act.account_id, [each.after for each in closed])
     subscriptions.update_items(
         conn, act.account_id, [item for each in closed for item in each.after.items]
     )
     subscriptions.park(conn, act.account_id, parked)
-    renewed = [each.after for each in closed if each.after.ended_at is None]
+    renewed = [
+        each.after for each in closed if each.after.closes_at is not None and bills_now(each.before)
+    ]
     open_next_windows(conn, act, renewed, sold)
     announce(conn, act, [said for each in closed for said in _announcements(each)])
-    return drafts
+    return composed
 
 
-def preview(conn: Connection, act: Act, running: Sequence[Subscription]) -> Invoice | None:
+def preview(
+    conn: Connection,
+    act: Act,
+    running: Sequence[Subscription],
+    *,
+    pending: Mapping[str, Sequence[InvoiceItem]] | None = None,
+) -> Invoice | None:
     """The first invoice that the subscriptions' next boundaries will bring, with the usage so far.
 
-    None when none is to come. Raises ``InvalidRequest`` when it could not be billed.
+    What waits for it is ``pending`` by subscription, or by default what does at present. Where
+    usage is on an invoice of its own, it is the other one. None when none is to come. Raises
+    ``InvalidRequest`` when it could not be billed.
     """
     # Read.
-    upcoming = [_until_it_closes(each) for each in running if each.ended_at is None]
-    sold, used = _read(conn, _at_present(conn, act, upcoming), upcoming)
-    pending = gather_items(conn, act, upcoming)
+    sold = _read_sold(conn, act, running)
+    upcoming = [
+        _until_it_bills(each, sold)
+        for each in running
+        if each.ended_at is None and each.status != SubscriptionStatus.PAUSED
+    ]
+    owners = customers.load(conn, act.account_id, {each.customer_id for each in upcoming})
+    present = _at_present(act, owners.values())
+    if pending is None:
+        pending = gather_items(conn, act, upcoming)
+    known = _read(conn, present, upcoming, owners, sold, pending)
 
     # Decide.
     for each in sorted(upcoming, key=lambda each: (each.closes_at, each.id)):
         assert each.closes_at is not None, "only a subscription that closes is closed"
         try:
             at_close = act.at(each.closes_at, act.clock_id)
-            invoice = _close(at_close, each, sold, used, pending.get(each.id, ())).invoice
+            drafts = decide_close(at_close, each, known).invoices
         except ValueError as unbillable:
             raise InvalidRequest(str(unbillable), param="subscription") from None
-        if invoice is not None:
+        if drafts:
+            [invoice] = compose(conn, at_close, drafts[-1:], owners)
             return replace(invoice, billing_reason=BillingReason.UPCOMING, finalizes_at=None)
     return None
 
 
-def _at_present(conn: Connection, act: Act, upcoming: Sequence[Subscription]) -> Act:
+def _at_present(act: Act, owners: Iterable[Customer]) -> Act:
     """The act at the present of the customer whose subscriptions these are."""
-    found = customers.load(conn, act.account_id, {each.customer_id for each in upcoming})
-    for customer in found.values():
+    for customer in owners:
         return act.at(customer.now(act.now), customer.clock_id)
     return act
 
 
-def _until_it_closes(subscription: Subscription) -> Subscription:
-    """One that is not paid yet does not renew by itself: as it will be once it is paid."""
-    if subscription.closes_at is not None:
-        return subscription
-    return replace(subscription, closes_at=min(item.period_end for item in subscription.items))
+def _until_it_bills(subscription: Subscription, sold: Catalog) -> Subscription:
+    """As it will be when something of it ends.
+
+    One that is not paid yet does not renew by itself: as it will be once it is paid.
+    """
+    if subscription.closes_at is None:
+        closes_at = next_moment(subscription, subscription.created_at)
+        subscription = replace(subscription, closes_at=closes_at)
+    while not bills_now(subscription):  # a reminder, or the end of a pause of collection
+        subscription = advanced(subscription, sold)
+    return subscription
+
+
+def _billed(due: Iterable[Subscription]) -> Iterable[Subscription]:
+    """Those of which a period ends, and the invoice takes what waits."""
+    return (each for each in due if bills_now(each))
+
+
+def _read_sold(conn: Connection, act: Act, due: Sequence[Subscription]) -> Catalog:
+    price_ids = {
+        price_id
+        for subscription in due
+        for item in subscription.items
+        for price_id in (item.price_id, item.billing_price_id)
+    }
+    return catalog.load_sold(conn, act.account_id, price_ids)
 
 
 def _read(
-    conn: Connection, act: Act, due: Sequence[Subscription]
-) -> tuple[Catalog, dict[str, Decimal]]:
-    """What is sold, and the usage owed at the boundary by obligation."""
-    price_ids = {item.price_id for subscription in due for item in subscription.items}
-    sold = catalog.load_sold(conn, act.account_id, price_ids)
+    conn: Connection,
+    act: Act,
+    due: Sequence[Subscription],
+    owners: Mapping[str, Customer],
+    sold: Catalog,
+    pending: Mapping[str, Sequence[InvoiceItem]],
+) -> Known:
+    """What is known at the moment: usage owed, what was paid in advance, who can pay."""
+    return Known(
+        sold=sold,
+        used=_read_usage(conn, act, due, sold),
+        pending=pending,
+        charges=_read_charges(conn, act, due, sold),
+        able=_read_able(conn, act, due, owners),
+    )
+
+
+def _read_usage(
+    conn: Connection, act: Act, due: Sequence[Subscription], sold: Catalog
+) -> dict[str, Decimal]:
+    """The usage owed at the boundary, by obligation."""
     windows = {}
     for subscription in due:
         for item in metered_items(subscription, sold):
-            meter_id = sold[item.price_id].price.meter_id
+            meter_id = sold[item.billing_price_id].price.meter_id
             assert meter_id is not None, "a metered price has a meter"
             windows[obligation_of(item).name] = usage_totals.Window(
-                subscription.customer_id, meter_id, item.period_start, item.period_end
+                subscription.customer_id, meter_id, item.usage_start, item.period_end
             )
-    return sold, measure(conn, act.account_id, windows, now=act.now)
+    return measure(conn, act.account_id, windows, now=act.now)
 
 
-def _close(
-    act: Act,
-    subscription: Subscription,
-    sold: Catalog,
-    used: Mapping[str, Decimal],
-    pending: Sequence[InvoiceItem],
-) -> Closed:
-    """Decide what the boundary brings. Raises ValueError when an amount cannot be billed."""
-    closes_at = subscription.closes_at
-    assert closes_at is not None, "only a subscription that closes is closed"
-    assert closes_at <= act.now, "nothing is billed before its period has ended"
-    if subscription.cancel_at_period_end:
-        renewed = None
-        after = ended(
-            subscription, SubscriptionAction.CANCEL, now=closes_at, reason="cancellation_requested"
-        )
-    else:
-        renewed = after = advanced(subscription, sold)
-    lines = [
-        *lines_of_items(act, pending),
-        *(
-            replace(line, id=act.new_id("il"))
-            for line in closing_lines(subscription, renewed, sold, used)
-        ),
-    ]
-    if not lines:
-        return Closed(subscription, after, None)
-    ending = [item for item in subscription.items if item.period_end == closes_at]
-    invoice = draft(
-        act.new_id("in"),
-        subscription,
-        lines,
-        reason=BillingReason.SUBSCRIPTION_CYCLE,
-        period=(min(item.period_start for item in ending), closes_at),
-        auto_advance=True,
-        finalizes_at=act.now + GRACE,
-        now=act.now,
-    )
-    return Closed(subscription, replace(after, latest_invoice_id=invoice.id), invoice)
+def _read_charges(
+    conn: Connection, act: Act, due: Sequence[Subscription], sold: Catalog
+) -> dict[str, list[Charge]]:
+    """What paid the periods that are cut short, by item; no statement where none is."""
+    cut = [item for each in due for item in credited_items(each, sold)]
+    owner_of = {key: item.id for item in cut for key in item.charge_ids or ()}
+    by_period = {obligation_of(item).name: item.id for item in cut if item.charge_ids is None}
+    found: dict[str, list[Charge]] = {}
+    for charge in charges.load(conn, act.account_id, list(owner_of), list(by_period)):
+        owner = owner_of.get(charge.id) or by_period[charge.obligation]
+        found.setdefault(owner, []).append(charge)
+    return found
+
+
+def _read_able(
+    conn: Connection, act: Act, due: Sequence[Subscription], owners: Mapping[str, Customer]
+) -> set[str]:
+    """Those, whose trial ends, that have something to pay with; no statement where none ends."""
+    named = {
+        each.id: [
+            method_id
+            for method_id in (
+                each.default_payment_method_id,
+                owners[each.customer_id].default_payment_method_id,
+            )
+            if method_id
+        ]
+        for each in due
+        if needs_means(each)
+    }
+    ids = {method_id for each in named.values() for method_id in each}
+    if not ids:
+        return set()
+    methods = payment_methods.load(conn, act.account_id, ids)
+    customer_of = {each.id: each.customer_id for each in due}
+    return {
+        subscription_id
+        for subscription_id, method_ids in named.items()
+        for method_id in method_ids
+        if method_id in methods and methods[method_id].customer_id == customer_of[subscription_id]
+    }
 
 
 def _announcements(closed: Closed) -> list[Announcement]:
-    said = []
-    if closed.invoice:
-        said.append(Announcement("invoice.created", "invoice", closed.invoice.id, closed.invoice))
-    has_ended = closed.after.ended_at is not None
-    said.append(
-        Announcement(
-            "customer.subscription.deleted" if has_ended else "customer.subscription.updated",
-            "subscription",
-            closed.after.id,
-            closed.after,
-            None if has_ended else changes(closed.before, closed.after),
-        )
-    )
+    before, after = closed.before, closed.after
+    said = [
+        Announcement("invoice.created", "invoice", invoice.id, invoice)
+        for invoice in closed.invoices
+    ]
+    if reminds_now(before):
+        return [_said("trial_will_end", after)]
+    if after.ended_at is not None:
+        said.append(_said("deleted", after))
+        return said
+    said.append(_said("updated", after, before))
+    if after.status == SubscriptionStatus.PAUSED:
+        said.append(_said("paused", after))
     return said
+
+
+def _said(what: str, after: Subscription, before: Subscription | None = None) -> Announcement:
+    return Announcement(
+        f"customer.subscription.{what}",
+        "subscription",
+        after.id,
+        after,
+        None if before is None else changes(before, after),
+    )

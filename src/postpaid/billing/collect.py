@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.apply_updates import apply_paid
 from postpaid.billing.perform import Act
+from postpaid.billing.post import post
 from postpaid.core.errors import (
     InvalidRequest,
     NotFound,
@@ -23,6 +25,7 @@ from postpaid.core.invoicing import (
     InvoiceStatus,
     paid,
 )
+from postpaid.core.ledger import Transaction, payment
 from postpaid.core.subscriptions import (
     TRANSITIONS,
     CollectionMethod,
@@ -144,6 +147,8 @@ def follow(
     """
     if not concluded:
         return
+    if action == SubscriptionAction.PAY:
+        apply_paid(conn, act, concluded)
     changing = {
         before
         for (before, possible), after in TRANSITIONS.items()
@@ -264,6 +269,7 @@ def _record(
     # Decide.
     paid_now: list[Invoice] = []
     missed: list[Invoice] = []
+    received: list[Transaction] = []
     for each in concluded:
         if each.id not in fresh:
             continue
@@ -277,6 +283,7 @@ def _record(
         )
         if each.status == AttemptStatus.SUCCEEDED:
             paid_now.append(paid(tried, now=act.now, amount=each.amount))
+            received.append(payment(invoice, each.amount, source_id=each.id))
         else:
             missed.append(replace(tried, next_attempt_at=None))
 
@@ -287,6 +294,7 @@ def _record(
         paid_now + missed,
         before=[InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE],
     )
+    post(conn, act, received)
     announce(
         conn,
         act,

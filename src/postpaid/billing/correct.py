@@ -1,14 +1,19 @@
-"""Take back what was billed: void."""
+"""Take back what was billed, or give it up: void, uncollectible."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce, changes
-from postpaid.billing.finalize import lock_invoices
+from postpaid.billing.apply_credits import give_back
+from postpaid.billing.apply_updates import drop_voided
+from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.perform import Act
+from postpaid.billing.post import post_uncollectible, post_voided
+from postpaid.billing.release_usage import release_usage
 from postpaid.core.errors import Conflict
-from postpaid.core.invoicing import Invoice, InvoiceStatus, voided
+from postpaid.core.invoicing import Invoice, InvoiceStatus, uncollectible, voided
 from postpaid.core.subscriptions import (
     ENDED,
     SubscriptionAction,
@@ -18,6 +23,8 @@ from postpaid.core.subscriptions import (
 )
 from postpaid.storage import invoices, payments, subscriptions
 from postpaid.storage.database import Connection
+
+FORGIVEN = "user_forgiven"  # Stripe's word for what a person gave up
 
 
 def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
@@ -44,6 +51,10 @@ def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
         before=[InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE],
     )
     invoices.release_lines(conn, act.account_id, ids)
+    release_usage(conn, act, wrong)
+    post_voided(conn, act, after)
+    give_back(conn, act, after)
+    drop_voided(conn, act, after)
     announce(
         conn, act, [Announcement("invoice.voided", "invoice", each.id, each) for each in after]
     )
@@ -62,6 +73,50 @@ def void_now(conn: Connection, act: Act, invoice_id: str) -> Invoice:
     [after] = void(conn, act, [invoice])
     if invoice.subscription_id:
         _follow(conn, act, invoice.subscription_id)
+    return after
+
+
+def mark_uncollectible(
+    conn: Connection, act: Act, owed: Sequence[Invoice], *, reason: str
+) -> list[Invoice]:
+    """Write the open invoices off, for Stripe's ``reason``: still owed, and not asked for any more.
+
+    The caller holds the customers' locks. Raises ``ActionNotAllowed`` by the status table, and
+    ``Conflict`` while a payment is under way whose outcome nobody knows yet.
+    """
+    if not owed:
+        return []
+    # Read.
+    if payments.pending_of(conn, act.account_id, [invoice.id for invoice in owed]):
+        raise Conflict("A payment of this invoice is under way; try again when it is settled.")
+
+    # Decide.
+    after = [uncollectible(invoice, now=act.now, reason=reason) for invoice in owed]
+
+    # Write.
+    invoices.update_many(conn, act.account_id, after, before=[InvoiceStatus.OPEN])
+    post_uncollectible(conn, act, owed)
+    announce(
+        conn,
+        act,
+        [
+            Announcement("invoice.marked_uncollectible", "invoice", each.id, each)
+            for each in after
+        ],
+    )
+    return after
+
+
+def mark_uncollectible_now(conn: Connection, act: Act, invoice_id: str) -> Invoice:
+    """Write one invoice off because a person says so.
+
+    Stripe: when it is the latest of a subscription that is past due, that is active again.
+    """
+    [invoice], locked = lock_invoices(conn, act, [invoice_id])
+    customer = locked[invoice.customer_id]
+    act = act.at(customer.now(act.now), customer.clock_id)
+    [after] = mark_uncollectible(conn, act, [invoice], reason=FORGIVEN)
+    collect.follow(conn, act, [after], SubscriptionAction.FORGIVE)
     return after
 
 

@@ -10,20 +10,28 @@ from decimal import Decimal
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.apply_credits import apply_credits, write_applied
+from postpaid.billing.compose import compose
+from postpaid.billing.lock_invoices import lock_invoices as lock_invoices
+from postpaid.billing.manage_discounts import use_up
 from postpaid.billing.measure import measure
+from postpaid.billing.number_invoices import number_invoices
 from postpaid.billing.perform import Act
-from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.billing.post import post_finalized
+from postpaid.billing.revise import originals_of, take_places
+from postpaid.core.commitments import Commitment
+from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoicing import (
     Invoice,
     InvoiceStatus,
     finalized,
-    invoice_number,
     metered_obligations,
     with_usage,
 )
+from postpaid.core.revisions import check_revisable
 from postpaid.core.subscriptions import Catalog
 from postpaid.core.values import replace
-from postpaid.storage import catalog, customers, invoices, usage_totals
+from postpaid.storage import catalog, customers, invoices, subscriptions, usage_totals
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
@@ -38,49 +46,50 @@ def finalize(
 ) -> list[Invoice]:
     """Finalize the drafts, whose customers the caller has ``locked``; return them as they are now.
 
-    Numbers follow each customer's own sequence without a gap: the sequence moves under the lock, in
-    this transaction. A draft that cannot be rated is parked with the reason, and left out; without
+    Numbers follow a sequence without a gap, which moves under the lock, in this transaction (see
+    ``number_invoices``). What a revision revises becomes void. A draft that cannot be rated is parked with the reason, and left out; without
     ``parks`` it raises ``InvalidRequest``, for a person to hear. Raises ``ActionNotAllowed`` for an
     invoice that is no draft.
     """
     # Read.
     sold, used = _read(conn, act, drafts)
+    revised = originals_of(conn, act, drafts)
+    agreed = _commitments(conn, act, drafts)
 
     # Decide.
-    final: list[Invoice] = []
-    rewritten: list[Invoice] = []
+    counted: list[Invoice] = []
     parked: dict[str, str] = {}
-    customer_by_id = dict(locked)
     for invoice in drafts:
         owed = {line.obligation: used[line.obligation] for line in metered_obligations(invoice)}
+        kept = agreed.get(invoice.subscription_id or "", Commitment())
         try:
-            recounted = with_usage(invoice, sold, owed)
+            if invoice.from_invoice_id in revised:
+                check_revisable(revised[invoice.from_invoice_id])
+            counted.append(_identified(act, with_usage(invoice, sold, owed, kept)))
         except ValueError as unbillable:
             if not parks:
                 raise InvalidRequest(str(unbillable), param="invoice") from None
             parked[invoice.id] = str(unbillable)
-            continue
-        if recounted is not invoice:
-            recounted = replace(
-                recounted,
-                lines=tuple(
-                    line if line.id else replace(line, id=act.new_id("il"))
-                    for line in recounted.lines
-                ),
-            )
-            rewritten.append(recounted)
-        customer = customer_by_id[invoice.customer_id]
+    counted, locked = take_places(conn, act, counted, revised, locked)
+    applied = apply_credits(conn, act, compose(conn, act, counted, locked), locked)
+    numbered = number_invoices(conn, act, applied.drafts, applied.customers)
+    customer_by_id = numbered.customers
+    final: list[Invoice] = []
+    rewritten: list[Invoice] = []
+    lines_of = {invoice.id: invoice.lines for invoice in drafts}
+    for invoice in applied.drafts:
+        if invoice.lines is not lines_of[invoice.id]:
+            rewritten.append(invoice)
+        number, numbered_by = numbered.numbers[invoice.id]
         final.append(
             finalized(
-                recounted,
-                number=invoice_number(customer.invoice_prefix, customer.next_invoice_sequence),
-                customer_snapshot=recipient(customer),
+                invoice,
+                number=number,
+                numbered_by=numbered_by,
+                customer_snapshot=recipient(customer_by_id[invoice.customer_id]),
                 payment_intent_id=act.new_id("pi"),
                 now=act.now,
             )
-        )
-        customer_by_id[customer.id] = replace(
-            customer, next_invoice_sequence=customer.next_invoice_sequence + 1
         )
 
     # Write.
@@ -92,24 +101,23 @@ def finalize(
         act.account_id,
         [customer_by_id[key] for key in {invoice.customer_id for invoice in final}],
     )
+    write_applied(conn, act, applied)
+    use_up(conn, act, final, locked)
+    post_finalized(conn, act, final)
     announce(conn, act, [said for invoice in final for said in _announcements(invoice)])
     return final
 
 
-def lock_invoices(
-    conn: Connection, act: Act, invoice_ids: Sequence[str]
-) -> tuple[list[Invoice], dict[str, Customer]]:
-    """The invoices as they are once their customers are locked, and the customers.
-
-    Raises ``NotFound`` for an id that is no invoice of this account.
-    """
-    before = invoices.load(conn, act.account_id, invoice_ids, with_lines=False)
-    for invoice_id in invoice_ids:
-        if invoice_id not in before:
-            raise NotFound.of("invoice", invoice_id, param="invoice")
-    locked = customers.lock(conn, act.account_id, [each.customer_id for each in before.values()])
-    found = invoices.load(conn, act.account_id, invoice_ids)
-    return [found[invoice_id] for invoice_id in invoice_ids], locked
+def _identified(act: Act, draft: Invoice) -> Invoice:
+    """The draft with an id for each line that has none yet."""
+    if all(line.id for line in draft.lines):
+        return draft
+    return replace(
+        draft,
+        lines=tuple(
+            line if line.id else replace(line, id=act.new_id("il")) for line in draft.lines
+        ),
+    )
 
 
 def recipient(customer: Customer) -> dict[str, Any]:
@@ -141,6 +149,13 @@ def _read(
     # A person's act is at the wall clock's time, and the customer's periods may end after that.
     ended = max((window.end for window in windows.values()), default=act.now)
     return sold, measure(conn, act.account_id, windows, now=ended)
+
+
+def _commitments(conn: Connection, act: Act, drafts: Sequence[Invoice]) -> dict[str, Commitment]:
+    """What the subscriptions whose usage the drafts bill have committed to, by subscription."""
+    billed = [each.subscription_id for each in drafts if metered_obligations(each)]
+    ids = [subscription_id for subscription_id in billed if subscription_id]
+    return subscriptions.commitments(conn, act.account_id, ids) if ids else {}
 
 
 def _announcements(invoice: Invoice) -> list[Announcement]:

@@ -9,13 +9,17 @@ from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.cancel import cancel_all
 from postpaid.billing.collect import check_payment_method
 from postpaid.billing.manage_payment_methods import attach, detach_all, take
+from postpaid.billing.move_balance import moved
 from postpaid.billing.perform import Act
+from postpaid.billing.post import post_balances
+from postpaid.core.credits import BalanceReason, BalanceTransaction
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.values import replace
-from postpaid.storage import customers, test_clocks
+from postpaid.storage import accounts, balance_transactions, customers, subscriptions, test_clocks
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
+CURRENCY = "usd"  # of a balance that is set before anything was sold
 PREFIX_LENGTH = 10  # of a prefix we choose; long, because each customer's is unlike any other
 
 
@@ -61,9 +65,13 @@ def create_customer(
     )
     if "invoice_prefix" in fields:
         _check_prefix(conn, act, customer)
+    customer, initial = _with_balance(act, customer, 0, BalanceReason.INITIAL)
 
     # Write.
     customers.insert(conn, act.account_id, customer)
+    if initial:
+        balance_transactions.insert_many(conn, act.account_id, [initial])
+        post_balances(conn, act, [initial])
     announce(conn, act, [Announcement("customer.created", "customer", customer.id, customer)])
     for method in methods.values():
         attach(conn, act, method, customer)
@@ -93,9 +101,15 @@ def update_customer(
     if after.invoice_prefix != before.invoice_prefix:
         _check_prefix(conn, act, after)
     after = _renumbered(before, after)
+    after, adjusted = _with_balance(act, after, before.balance, BalanceReason.ADJUSTMENT)
 
     # Write.
     customers.update(conn, act.account_id, after)
+    if after.time_zone != before.time_zone:
+        _move(conn, act, after)
+    if adjusted:
+        balance_transactions.insert_many(conn, act.account_id, [adjusted])
+        post_balances(conn, act, [adjusted])
     said = Announcement("customer.updated", "customer", after.id, after, changes(before, after))
     announce(conn, act, [said])
     return after
@@ -135,6 +149,43 @@ def lock_customer(conn: Connection, act: Act, customer_id: str, *, param: str = 
     return customer
 
 
+def _with_balance(
+    act: Act, customer: Customer, before: int, reason: BalanceReason
+) -> tuple[Customer, BalanceTransaction | None]:
+    """The customer whose balance was set, from ``before``, and the movement that set it."""
+    if customer.balance == before:
+        return customer, None
+    return moved(
+        act,
+        replace(customer, balance=before),
+        reason,
+        customer.balance - before,
+        currency=customer.currency or CURRENCY,
+    )
+
+
+def _move(conn: Connection, act: Act, customer: Customer) -> None:
+    """The customer's subscriptions count by another calendar, from their next period on."""
+    zone = customer.time_zone or accounts.time_zone(conn, act.account_id)
+    running = subscriptions.running_of_customers(conn, act.account_id, [customer.id])
+    moved = [(each, replace(each, zone=zone)) for each in running.values() if each.zone != zone]
+    subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
+    announce(
+        conn,
+        act,
+        [
+            Announcement(
+                "customer.subscription.updated",
+                "subscription",
+                after.id,
+                after,
+                changes(before, after),
+            )
+            for before, after in moved
+        ],
+    )
+
+
 def _prefix(customer_id: str) -> str:
     """An invoice prefix from the random end of the customer's id."""
     letters = [letter for letter in customer_id if letter.isalnum()]
@@ -147,7 +198,8 @@ def _check_prefix(conn: Connection, act: Act, customer: Customer) -> None:
         conn, act.account_id, customer.invoice_prefix, other_than=customer.id
     ):
         raise InvalidRequest(
-            f"The invoice prefix '{customer.invoice_prefix}' is on another customer's invoices.",
+            f"The invoice prefix '{customer.invoice_prefix}' is on another customer's invoices, or "
+            "the account's.",
             param="invoice_prefix",
         )
 

@@ -11,8 +11,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from postpaid.billing.perform import Act
-from postpaid.core.periods import period_at_index
-from postpaid.core.subscriptions import Catalog, Subscription
+from postpaid.core.subscriptions import (
+    Catalog,
+    Item,
+    Subscription,
+    SubscriptionStatus,
+    ends_now,
+    following,
+)
+from postpaid.core.values import replace
 from postpaid.storage import alerts, usage, usage_totals
 from postpaid.storage.database import Connection
 from postpaid.storage.usage_totals import Window
@@ -77,14 +84,25 @@ def _windows(subscription: Subscription, sold: Catalog, *, ahead: tuple[int, ...
     """The windows of its metered items that are so many periods ahead of the present ones."""
     windows = []
     for item in subscription.items:
-        price = sold[item.price_id].price
-        if price.meter_id is None or price.recurrence is None:
-            continue
-        for periods in ahead:
-            period = period_at_index(
-                subscription.anchor_at, price.recurrence, item.period_index + periods
-            )
+        running = sold[item.billing_price_id].price.meter_id
+        coming = sold[item.price_id].price.meter_id
+        trial = subscription.status == SubscriptionStatus.TRIALING  # nothing in it is billed
+        if 0 in ahead and running is not None and not trial:
             windows.append(
-                Window(subscription.customer_id, price.meter_id, period.start, period.end)
+                Window(subscription.customer_id, running, item.usage_start, item.period_end)
+            )
+        if 1 in ahead and coming is not None and (then := _next(subscription, item, sold)):
+            windows.append(
+                Window(subscription.customer_id, coming, then.period_start, then.period_end)
             )
     return windows
+
+
+def _next(subscription: Subscription, item: Item, sold: Catalog) -> Item | None:
+    """The item in its next period; None where there is to be none, or it cannot be told yet."""
+    if ends_now(replace(subscription, closes_at=item.period_end)):
+        return None
+    try:
+        return following(subscription, item, sold)
+    except ValueError:  # its closing says why
+        return None

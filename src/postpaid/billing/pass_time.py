@@ -11,10 +11,16 @@ from collections.abc import Callable
 from datetime import datetime
 
 from postpaid.billing import cancel, collect
+from postpaid.billing.begin_phases import begin_due_phases
+from postpaid.billing.bill_thresholds import bill_reached
 from postpaid.billing.close_periods import close_periods
+from postpaid.billing.drop_updates import expire_updates
 from postpaid.billing.finalize import finalize
+from postpaid.billing.manage_credit_grants import expire_grants
 from postpaid.billing.perform import Act
-from postpaid.storage import customers, due, invoices, payments, subscriptions
+from postpaid.billing.withhold import still_withheld, withhold
+from postpaid.core.credits import EXPIRY_GRACE
+from postpaid.storage import credit_grants, customers, due, invoices, payments, subscriptions
 from postpaid.storage.database import Connection, Database
 
 BATCH = 500  # subscriptions or invoices in one transaction
@@ -55,17 +61,37 @@ def finalize_due_drafts(database: Database, act: Act, wall: datetime) -> int:
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
         locked = customers.lock(conn, act.account_id, list({draft.customer_id for draft in drafts}))
+        drafts, fates = still_withheld(conn, act, drafts)
         final = finalize(conn, act, drafts, locked)
+        withhold(conn, act, final, fates)
         charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
         attempts = collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
     collect.settle(database, act, attempts)
     return len(drafts)
 
 
+def expire_credit(database: Database, act: Act, wall: datetime) -> int:
+    """Credit grants whose time has passed: what is left of them is gone."""
+    with database.transaction() as conn:
+        expired = credit_grants.claim_expiring(
+            conn,
+            act.account_id,
+            act.clock_id,
+            now=act.now,
+            expired_before=act.now - EXPIRY_GRACE,
+            limit=BATCH,
+        )
+        expire_grants(conn, act, expired)
+    return len(expired)
+
+
 PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
     expire_unpaid,
+    bill_reached,
+    expire_updates,
     close_due_periods,
     finalize_due_drafts,
+    expire_credit,
 )
 
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce
-from postpaid.billing.finalize import finalize, lock_invoices
+from postpaid.billing.finalize import finalize
+from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.perform import Act
+from postpaid.billing.post import post
 from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, PaymentFailed
 from postpaid.core.invoicing import Invoice, InvoiceAction, InvoiceStatus, next_status, paid
+from postpaid.core.ledger import payment
 from postpaid.core.subscriptions import SubscriptionAction
 from postpaid.core.values import replace
 from postpaid.storage import customers, invoices, payments
@@ -118,6 +121,8 @@ def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:
         raise Conflict("A payment of this invoice is under way; try again when it is settled.")
     after = paid(invoice, now=act.now, amount=invoice.amount_remaining, out_of_band=True)
     invoices.update_many(conn, act.account_id, [after], before=[invoice.status])
+    amount = after.amount_paid - invoice.amount_paid
+    post(conn, act, [payment(invoice, amount, source_id=invoice.id, out_of_band=True)])
     said = Announcement("invoice.paid", "invoice", after.id, replace(after, lines=()))
     announce(conn, act, [said])  # and no payment_succeeded: there was none (Stripe)
     collect.follow(conn, act, [after], SubscriptionAction.PAY)

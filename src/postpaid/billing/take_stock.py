@@ -38,17 +38,17 @@ def take_stock(conn: Connection, act: Act, subscriptions: Sequence[Subscription]
     """
     # Read.
     prices = catalog.load_prices(
-        conn, act.account_id, {item.price_id for each in subscriptions for item in each.items}
+        conn, act.account_id, {item.billing_price_id for each in subscriptions for item in each.items}
     )
     metered = [
         (subscription, item, meter_id)
         for subscription in subscriptions
         for item in subscription.items
-        if (meter_id := prices[item.price_id].meter_id) is not None
+        if (meter_id := prices[item.billing_price_id].meter_id) is not None
     ]
     windows = {
         obligation_of(item).name: Window(
-            subscription.customer_id, meter_id, item.period_start, item.period_end
+            subscription.customer_id, meter_id, item.usage_start, item.period_end
         )
         for subscription, item, meter_id in metered
     }
@@ -61,8 +61,8 @@ def take_stock(conn: Connection, act: Act, subscriptions: Sequence[Subscription]
             item,
             meter_id,
             position(
-                prices[item.price_id].model,
-                Period(item.period_start, item.period_end),
+                prices[item.billing_price_id].model,
+                Period(item.usage_start, item.period_end),
                 used[obligation_of(item).name],
             ),
         )

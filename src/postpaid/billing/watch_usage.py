@@ -15,6 +15,7 @@ from decimal import Decimal
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.perform import Act
 from postpaid.billing.take_stock import measure_at_present
+from postpaid.billing.watch_thresholds import Waits, watch_thresholds
 from postpaid.core.alerts import (
     ALL_TIME_KEY,
     Alert,
@@ -29,7 +30,7 @@ from postpaid.core.catalog import Price
 from postpaid.core.invoicing import obligation_of
 from postpaid.core.metering import Aggregation, billable_quantity
 from postpaid.core.periods import Period, index_at, period_at_index
-from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus
+from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus, zone_of
 from postpaid.core.values import replace
 from postpaid.storage import alerts, catalog, customers, subscriptions
 from postpaid.storage.alerts import Firing
@@ -117,6 +118,8 @@ def watch(conn: Connection, act: Act, crossings: Sequence[Crossing]) -> None:
     clock among them.
     """
     # Read.
+    grown = {(each.customer_id, each.meter_id) for each in crossings if not each.of_all_time}
+    waiting = watch_thresholds(conn, act, grown) if grown else Waits()
     watching = _watching(conn, act, crossings)
     looked_at = [crossing for crossing in crossings if watching[crossing]]
     billed = _read_billed(conn, act, looked_at)
@@ -147,7 +150,7 @@ def watch(conn: Connection, act: Act, crossings: Sequence[Crossing]) -> None:
     )
     if new:
         _announce(conn, act, decided, new)
-    alerts.look_at(conn, _look_at(crossings, decided))
+    alerts.look_at(conn, _look_at(crossings, decided, waiting))
 
 
 # ─── Reading ─────────────────────────────────────────────────────────────────────────────────
@@ -237,15 +240,29 @@ def _in_window(
     A period that a subscription did not see the end of bills nothing.
     """
     assert price.recurrence is not None, "an item's price recurs"
-    index = index_at(subscription.anchor_at, price.recurrence, crossing.start_at)
-    if index < 0 or subscription.status == SubscriptionStatus.INCOMPLETE_EXPIRED:
+    if subscription.status == SubscriptionStatus.INCOMPLETE_EXPIRED:
         return None
-    period = period_at_index(subscription.anchor_at, price.recurrence, index)
+    starts_at = subscription.start_at
+    if subscription.status == SubscriptionStatus.TRIALING:  # until it ends nothing is billed
+        starts_at = subscription.trial_end_at or starts_at
+    if crossing.start_at < starts_at:
+        return None
+    if (item.usage_start, item.period_end) == (crossing.start_at, crossing.end_at):
+        return item  # which may be a part of a period
+    zone = zone_of(subscription)
+    index = index_at(subscription.anchor_at, price.recurrence, crossing.start_at, zone)
+    period = period_at_index(subscription.anchor_at, price.recurrence, index, zone)
     if (period.start, period.end) != (crossing.start_at, crossing.end_at):
         return None
     if subscription.ended_at is not None and period.end > subscription.ended_at:
         return None
-    return replace(item, period_index=index, period_start=period.start, period_end=period.end)
+    return replace(
+        item,
+        period_index=index,
+        period_start=period.start,
+        period_end=period.end,
+        usage_from=None,
+    )
 
 
 def _quantities(
@@ -281,7 +298,9 @@ def _decide(
 
 
 def _look_at(
-    crossings: Sequence[Crossing], decided: Sequence[tuple[Crossing, _Billed, Decision]]
+    crossings: Sequence[Crossing],
+    decided: Sequence[tuple[Crossing, _Billed, Decision]],
+    waiting: Waits,
 ) -> dict[tuple[int, datetime, datetime], Decimal | None]:
     """The lowest quantity that anything in each window waits for; None where nothing does."""
     waits: dict[tuple[int, datetime, datetime], list[Decimal]] = {
@@ -294,6 +313,12 @@ def _look_at(
             waits[crossing.row].append(decision.look_at if known else ALERT_AT_ONCE)
         if decision.look_always:
             waits[crossing.row].append(ALERT_AT_ONCE)
+    for crossing in crossings:
+        pair = crossing.customer_id, crossing.meter_id
+        wait = waiting.of(pair, crossing.start_at, crossing.end_at)
+        if wait is not None and not crossing.of_all_time:
+            known = crossing.quantity is not None
+            waits[crossing.row].append(wait if known else ALERT_AT_ONCE)
     return {row: min(quantities, default=None) for row, quantities in waits.items()}
 
 

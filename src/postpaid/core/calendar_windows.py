@@ -58,3 +58,11 @@ def _next(at: datetime, step: Step, zone: tzinfo) -> datetime:
     days = 32 if step == Step.MONTH else 1
     beyond = at.astimezone(zone).replace(tzinfo=None) + timedelta(days=days, hours=4)
     return floor(beyond.replace(tzinfo=zone), step, zone)
+
+
+def months_between(
+    start: datetime, end: datetime, zone: tzinfo
+) -> Iterator[tuple[datetime, datetime]]:
+    """The months of the zone that ``[start, end)`` has a part in, in UTC, cut to the range."""
+    for since, until in windows_between(floor(start, Step.MONTH, zone), end, Step.MONTH, zone):
+        yield max(since, start), until

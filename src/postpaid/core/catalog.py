@@ -74,7 +74,8 @@ class Price:
     """What a product costs: an amount that never changes, once or at every recurrence.
 
     ``model`` has the amounts, in minor units of ``currency``. A one-time price has neither a
-    ``recurrence`` nor a ``usage_type``; only a metered one has a meter.
+    ``recurrence`` nor a ``usage_type``; only a metered one has a meter. For the usage of a whole
+    period at least ``minimum_amount`` and at most ``maximum_amount`` minor units are owed.
     """
 
     id: str
@@ -90,6 +91,8 @@ class Price:
     usage_type: UsageType | None = None
     meter_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    minimum_amount: int | None = None
+    maximum_amount: int | None = None
 
     def __post_init__(self) -> None:
         if (self.recurrence is None) != (self.usage_type is None):

@@ -48,6 +48,7 @@ class InvoiceItem:
     tax_rate_ids: Sequence[str] | None
     metadata: Mapping[str, str]
     created_at: datetime
+    whole_seconds: int | None = None
 
 
 def line_of(item: InvoiceItem, line_id: str) -> Line:
@@ -76,6 +77,7 @@ def line_of(item: InvoiceItem, line_id: str) -> Line:
         credited=item.credited,
         discount_ids=item.discount_ids,
         tax_rate_ids=item.tax_rate_ids,
+        whole_seconds=item.whole_seconds,
     )
 
 

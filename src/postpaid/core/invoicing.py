@@ -19,6 +19,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from postpaid.core.commitments import Commitment, share, whole_seconds
 from postpaid.core.errors import ActionNotAllowed
 from postpaid.core.money import format_amount, plain, round_minor
 from postpaid.core.periods import Recurrence
@@ -30,6 +31,9 @@ from postpaid.core.subscriptions import (
     Item,
     Sold,
     Subscription,
+    SubscriptionStatus,
+    closing_items,
+    zone_of,
 )
 from postpaid.core.values import replace
 
@@ -54,6 +58,9 @@ class InvoiceAction(StrEnum):
     PAY = "pay"
     MARK_UNCOLLECTIBLE = "mark_uncollectible"
     VOID = "void"
+    SEND = "send"
+    EDIT = "edit"  # its lines and all else that a person says about it
+    DELETE = "delete"  # after which there is none
 
 
 _S, _A = InvoiceStatus, InvoiceAction
@@ -65,6 +72,19 @@ TRANSITIONS = {
     (_S.OPEN, _A.VOID): _S.VOID,
     (_S.UNCOLLECTIBLE, _A.PAY): _S.PAID,
     (_S.UNCOLLECTIBLE, _A.VOID): _S.VOID,
+    (_S.OPEN, _A.SEND): _S.OPEN,
+    (_S.DRAFT, _A.EDIT): _S.DRAFT,
+    (_S.DRAFT, _A.DELETE): _S.DRAFT,
+}
+
+REFUSALS = {  # in Stripe's words
+    _A.FINALIZE: "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
+    _A.PAY: "You can only pay invoices that are open or uncollectible. This invoice is {}.",
+    _A.MARK_UNCOLLECTIBLE: "You can only pass in open invoices. This invoice isn't open.",
+    _A.VOID: "You can only pass in open or uncollectible invoices. This invoice is {}.",
+    _A.SEND: "You can only pass in open invoices. This invoice isn't open.",
+    _A.EDIT: "Finalized invoices can't be updated in this way.",
+    _A.DELETE: "You can only delete draft invoices.",
 }
 
 
@@ -73,9 +93,15 @@ def next_status(status: InvoiceStatus, action: InvoiceAction) -> InvoiceStatus:
     try:
         return TRANSITIONS[status, action]
     except KeyError:
-        raise ActionNotAllowed(
-            f"An invoice that is {status} cannot {action.replace('_', ' ')}."
-        ) from None
+        code = "invoice_not_editable" if action == InvoiceAction.EDIT else None
+        raise ActionNotAllowed(REFUSALS[action].format(status), code=code) from None
+
+
+class Numbering(StrEnum):
+    """Whose sequence numbers an invoice."""
+
+    CUSTOMER = "customer"
+    ACCOUNT = "account"
 
 
 class BillingReason(StrEnum):
@@ -100,7 +126,8 @@ class Line:
     ``discount_ids`` and ``tax_rate_ids`` are the line's own; None means that it goes by its
     invoice's. What they come to is in ``discounts`` ({discount: minor units}) and ``taxes`` ({tax
     rate: {amount, taxable, inclusive}}), and in ``credits`` ({credit balance transaction: minor
-    units}) what credit grants paid. ``amount`` is before all of these.
+    units}) what credit grants paid. ``amount`` is before all of these. ``whole_seconds`` is how
+    long a whole period is, where a commitment counts and this is a part of one.
     """
 
     id: str
@@ -129,6 +156,7 @@ class Line:
     discounts: Mapping[str, int] | None = None
     credits: Mapping[str, int] | None = None
     taxes: Mapping[str, Mapping[str, Any]] | None = None
+    whole_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +220,7 @@ class Invoice:
     given_number: str | None = None
     effective_at: datetime | None = None
     uncollectible_reason: str | None = None
+    numbered_by: Numbering | None = None
     lines: tuple[Line, ...] = field(default=())
 
     @property
@@ -215,20 +244,38 @@ class Obligation:
     metadata: Mapping[str, str]
     discount_ids: Sequence[str] | None = None
     tax_rate_ids: Sequence[str] | None = None
+    whole_seconds: int | None = None
 
 
 def obligation_of(item: Item) -> Obligation:
-    """What the item owes for the period it is in."""
+    """What the item owes for the period it is in, from where it is not billed yet."""
     again = f"{item.generation}." if item.generation else ""
     return Obligation(
         name=f"{item.subscription_id}/{item.id}/{again}period-{item.period_index}",
         subscription_id=item.subscription_id,
         item_id=item.id,
-        period_start=item.period_start,
+        period_start=item.usage_start,
         period_end=item.period_end,
         metadata=item.metadata,
         discount_ids=item.discount_ids,
         tax_rate_ids=item.tax_rate_ids,
+    )
+
+
+def obligation_of_line(line: Line) -> Obligation:
+    """What the line, of a subscription's item, is owed for."""
+    assert line.subscription_id is not None
+    assert line.subscription_item_id is not None
+    return Obligation(
+        line.obligation,
+        line.subscription_id,
+        line.subscription_item_id,
+        line.period_start,
+        line.period_end,
+        line.metadata,
+        line.discount_ids,
+        line.tax_rate_ids,
+        line.whole_seconds,
     )
 
 
@@ -241,9 +288,9 @@ def opening_lines(subscription: Subscription, catalog: Catalog) -> list[Line]:
     for item in reversed(subscription.items):
         sold = catalog[item.price_id]
         if not sold.price.metered:
-            lines += lines_of(obligation_of(item), sold, _licensed_quantity(item))
+            lines += lines_of(obligation_of(item), sold, licensed_quantity(item))
         elif subscription.billing_mode == BillingMode.CLASSIC:
-            lines.append(_opening_zero_line(item, sold))
+            lines.append(opening_zero_line(item, sold))
     return lines
 
 
@@ -261,24 +308,126 @@ def closing_lines(
     """
     lines: list[Line] = []
     begun = {item.id: item for item in after.items} if after else {}
-    for item in reversed(before.items):
-        if item.period_end != before.closes_at:
-            continue
-        sold = catalog[item.price_id]
+    for item in reversed(closing_items(before)):
+        sold = catalog[item.billing_price_id]
         if sold.price.metered:
             owed = obligation_of(item)
-            lines += lines_of(owed, sold, usage[owed.name])
+            if owed.name in usage:  # of a trial nothing is
+                lines += usage_lines(before, item, catalog, usage[owed.name])
         elif item.id in begun:
-            lines += lines_of(obligation_of(begun[item.id]), sold, _licensed_quantity(item))
-    return lines
+            lines += lines_of(obligation_of(begun[item.id]), sold, licensed_quantity(item))
+    agreed = Commitment(before.minimum_amount, before.maximum_amount)
+    return with_commitment(lines, agreed, before.id) if agreed else lines
+
+
+def usage_lines(
+    subscription: Subscription, item: Item, catalog: Catalog, quantity: Decimal
+) -> list[Line]:
+    """The lines that bill the usage of the item's window that ends, less what thresholds billed.
+
+    Those have billed a part of the same usage already, and tiers price the whole: so all of it is
+    rated, and what was billed is taken off (Stripe). In volume pricing that may be more than it is.
+    """
+    owed = usage_obligation(subscription, item, catalog)
+    sold = catalog[item.billing_price_id]
+    return [*lines_of(owed, sold, quantity), *billed_lines(owed, sold, item)]
+
+
+def usage_obligation(subscription: Subscription, item: Item, catalog: Catalog) -> Obligation:
+    """What the item owes for the usage of its window, with how long a whole period would be."""
+    owed = obligation_of(item)
+    price = catalog[item.billing_price_id].price
+    agreed = (price.minimum_amount, price.maximum_amount)
+    if (*agreed, subscription.minimum_amount, subscription.maximum_amount) == (None,) * 4:
+        return owed
+    assert price.recurrence is not None, "an item's price recurs"
+    whole = whole_seconds(
+        owed.period_start,
+        owed.period_end,
+        anchor=subscription.anchor_at,
+        recurrence=price.recurrence,
+        index=item.period_index,
+        zone=zone_of(subscription),
+    )
+    return replace(owed, whole_seconds=whole)
+
+
+def billed_lines(owed: Obligation, sold: Sold, item: Item) -> list[Line]:
+    """The line that takes off what thresholds have billed of the item's window, if they have."""
+    if not item.billed_amount:
+        return []
+    line = _extra_line(
+        replace(owed, name=f"{owed.name}/billed"),
+        0,
+        sold,
+        DetailKind.BILLED,
+        -item.billed_amount,
+        f"Amount previously billed for {sold.product.name}",
+    )
+    return [replace(line, meter_id=None)]
+
+
+def with_commitment(
+    lines: Sequence[Line], agreed: Commitment, subscription_id: str | None
+) -> list[Line]:
+    """The lines with the subscription's commitment kept: at most one more, after all others.
+
+    It is for the usage of the shortest window among them, and its share of a whole period.
+    """
+    name_of = {each.obligation: each for each in lines if each.meter_id and each.part == 0}
+    kept = [line for line in lines if not is_commitment(line)]
+    windows = [each for each in name_of.values() if each.invoice_item_id is None]
+    if not windows:
+        return kept
+    first = max(windows, key=lambda each: (each.period_start, each.obligation))
+    part = agreed.prorated(share(first.period_start, first.period_end, first.whole_seconds))
+    billed = sum(line.amount for line in kept if line.obligation in name_of)
+    missing = part.adjustment(billed)
+    if not missing:
+        return kept
+    period = first.obligation.rpartition("/")[2]
+    return [
+        *kept,
+        replace(
+            first,
+            id="",
+            obligation=f"{subscription_id}/{period}/minimum",
+            subscription_item_id=None,
+            price_id=None,
+            product_id=None,
+            meter_id=None,
+            quantity=ZERO,
+            unit_amount=None,
+            tier=None,
+            kind=DetailKind.MINIMUM if missing > 0 else DetailKind.MAXIMUM,
+            amount=missing,
+            description="Minimum commitment" if missing > 0 else "Maximum charge",
+            metadata={},
+            discount_ids=None,
+            tax_rate_ids=None,
+            discounts=None,
+            credits=None,
+            taxes=None,
+        ),
+    ]
+
+
+def is_commitment(line: Line) -> bool:
+    """Whether the line keeps a subscription's commitment, not a price's."""
+    return line.price_id is None and line.kind in (DetailKind.MINIMUM, DetailKind.MAXIMUM)
 
 
 def metered_items(subscription: Subscription, catalog: Catalog) -> list[Item]:
-    """The metered items whose period ends when the subscription closes."""
+    """The metered items whose period ends when the subscription closes, and owes something.
+
+    Usage in a trial, or in a pause, is not billed (Stripe).
+    """
+    if subscription.status in (SubscriptionStatus.TRIALING, SubscriptionStatus.PAUSED):
+        return []
     return [
         item
-        for item in subscription.items
-        if item.period_end == subscription.closes_at and catalog[item.price_id].price.metered
+        for item in closing_items(subscription)
+        if catalog[item.billing_price_id].price.metered
     ]
 
 
@@ -298,8 +447,15 @@ def metered_obligations(invoice: Invoice) -> list[Line]:
     ]
 
 
-def with_usage(invoice: Invoice, catalog: Catalog, usage: Mapping[str, Decimal]) -> Invoice:
+def with_usage(
+    invoice: Invoice,
+    catalog: Catalog,
+    usage: Mapping[str, Decimal],
+    agreed: Commitment = Commitment(),  # noqa: B008 - frozen
+) -> Invoice:
     """The draft with its metered lines as ``usage``, by obligation, has them by now.
+
+    ``agreed`` is its subscription's commitment, which is kept anew.
 
     The same draft when nothing changed, which is how most renewals end their hour of grace.
     """
@@ -314,40 +470,52 @@ def with_usage(invoice: Invoice, catalog: Catalog, usage: Mapping[str, Decimal])
         if line.obligation not in usage:
             lines.append(line)
         elif line.part == 0:
-            assert line.subscription_id is not None
-            assert line.subscription_item_id is not None
             assert line.price_id is not None
-            owed = Obligation(
-                line.obligation,
-                line.subscription_id,
-                line.subscription_item_id,
-                line.period_start,
-                line.period_end,
-                line.metadata,
-                line.discount_ids,
-                line.tax_rate_ids,
-            )
+            owed = obligation_of_line(line)
             lines += lines_of(owed, catalog[line.price_id], usage[line.obligation])
+    if agreed:
+        lines = with_commitment(lines, agreed, invoice.subscription_id)
     return with_lines(invoice, lines)
 
 
-def lines_of(owed: Obligation, sold: Sold, quantity: Decimal) -> list[Line]:
+def lines_of(owed: Obligation, sold: Sold, quantity: Decimal, *, over: bool = True) -> list[Line]:
     """The lines that bill ``quantity`` of what is owed, one for each detail of its rating.
 
-    Their ids are empty until they are written. Raises ValueError for a quantity or an amount beyond
-    what can be billed.
+    Where the price has a commitment, one more keeps it; while the window is not ``over`` yet, only
+    the most that it can come to. Their ids are empty until they are written. Raises ValueError for
+    a quantity or an amount beyond what can be billed.
     """
-    return [
+    lines = [
         _line(owed, part, sold, detail)
         for part, detail in enumerate(rate(sold.price.model, quantity))
     ]
+    price = sold.price
+    if price.minimum_amount is None and price.maximum_amount is None:
+        return lines
+    agreed = Commitment(price.minimum_amount if over else None, price.maximum_amount)
+    part = agreed.prorated(share(owed.period_start, owed.period_end, owed.whole_seconds))
+    if missing := part.adjustment(sum(line.amount for line in lines)):
+        kind = DetailKind.MINIMUM if missing > 0 else DetailKind.MAXIMUM
+        words = "Minimum commitment" if missing > 0 else "Maximum charge"
+        description = f"{words} for {sold.product.name}"
+        lines.append(_extra_line(owed, len(lines), sold, kind, missing, description))
+    return lines
 
 
-def _licensed_quantity(item: Item) -> Decimal:
+def _extra_line(
+    owed: Obligation, part: int, sold: Sold, kind: DetailKind, amount: int, description: str
+) -> Line:
+    """A line that no rating makes."""
+    detail = Detail(None, kind, ZERO, None, Decimal(amount))
+    return replace(_line(owed, part, sold, detail), description=description)
+
+
+def licensed_quantity(item: Item) -> Decimal:
+    """How many of a licensed price the item has."""
     return Decimal(1 if item.quantity is None else item.quantity)
 
 
-def _opening_zero_line(item: Item, sold: Sold) -> Line:
+def opening_zero_line(item: Item, sold: Sold) -> Line:
     """Classic: a metered item is on the first invoice, with nothing used yet and nothing owed."""
     owed = replace(obligation_of(item), name=f"{item.subscription_id}/{item.id}/opening")
     return replace(_line(owed, 0, sold, rate(sold.price.model, ZERO)[0]), amount=0)
@@ -376,6 +544,7 @@ def _line(owed: Obligation, part: int, sold: Sold, detail: Detail) -> Line:
         metadata=owed.metadata,
         discount_ids=owed.discount_ids,
         tax_rate_ids=owed.tax_rate_ids,
+        whole_seconds=owed.whole_seconds,
     )
 
 
@@ -466,8 +635,8 @@ def draft(
             default_payment_method_id=None,
             payment_intent_id=None,
             customer_snapshot=None,
-            description=None,
-            footer=None,
+            description=(subscription.invoice_settings or {}).get("description"),
+            footer=(subscription.invoice_settings or {}).get("footer"),
             metadata={},
             subscription_metadata=subscription.metadata,
             created_at=now,
@@ -475,6 +644,8 @@ def draft(
             paid_at=None,
             voided_at=None,
             marked_uncollectible_at=None,
+            discount_ids=subscription.discount_ids,
+            tax_rate_ids=subscription.tax_rate_ids,
         ),
         lines,
     )
@@ -494,19 +665,25 @@ def finalized(
     customer_snapshot: Mapping[str, Any],
     payment_intent_id: str,
     now: datetime,
+    numbered_by: Numbering | None = Numbering.CUSTOMER,
 ) -> Invoice:
-    """The draft made final: numbered, addressed, dated; paid at once when nothing is due."""
+    """The draft made final: numbered, addressed, dated; paid at once when nothing is due.
+
+    It is due when a person has said, or so many days from now. ``numbered_by`` is None for a number
+    that a person has given.
+    """
     status = next_status(invoice.status, InvoiceAction.FINALIZE)
     due_at = None
     if invoice.collection_method == CollectionMethod.SEND_INVOICE:
-        due_at = now + timedelta(days=invoice.days_until_due or 0)
+        due_at = invoice.due_at or now + timedelta(days=invoice.days_until_due or 0)
     final = replace(
         invoice,
         status=status,
         number=number,
+        numbered_by=numbered_by,
         customer_snapshot=customer_snapshot,
         payment_intent_id=payment_intent_id if invoice.amount_due else None,
-        ending_balance=0,
+        ending_balance=min(0, invoice.total + invoice.starting_balance),
         finalizes_at=None,
         next_attempt_at=None,
         due_at=due_at,
@@ -539,6 +716,18 @@ def voided(invoice: Invoice, *, now: datetime) -> Invoice:
     )
 
 
+def uncollectible(invoice: Invoice, *, now: datetime, reason: str) -> Invoice:
+    """The invoice written off: still owed, and no longer asked for. ``reason`` is Stripe's."""
+    return replace(
+        invoice,
+        status=next_status(invoice.status, InvoiceAction.MARK_UNCOLLECTIBLE),
+        auto_advance=False,
+        next_attempt_at=None,
+        marked_uncollectible_at=now,
+        uncollectible_reason=reason,
+    )
+
+
 def invoice_number(prefix: str, sequence: int) -> str:
-    """A customer's invoices are numbered ``ACME-0001``, ``ACME-0002``, … without a gap."""
+    """Invoices are numbered ``ACME-0001``, ``ACME-0002``, … in a sequence without a gap."""
     return f"{prefix}-{sequence:04d}"

@@ -90,8 +90,13 @@ class Model:
 
 
 class DetailKind(StrEnum):
+    """What an amount is for; rating makes the first two."""
+
     UNIT = "unit"
     FLAT = "flat"
+    MINIMUM = "minimum"  # what was missing to the least that is owed
+    MAXIMUM = "maximum"  # what was above the most, taken off
+    BILLED = "billed"  # what thresholds have billed of the same usage, taken off
 
 
 @dataclass(frozen=True, slots=True)

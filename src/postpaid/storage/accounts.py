@@ -45,6 +45,20 @@ def find(conn: Connection, account_id: int) -> Account | None:
     return fetch_one(conn, Account, FIND, {"account_id": account_id})
 
 
+TIME_ZONE = """
+SELECT time_zone
+  FROM accounts
+ WHERE account_id = %(account_id)s
+"""
+
+
+def time_zone(conn: Connection, account_id: int) -> str:
+    """The calendar in which the periods of customers are counted who have none of their own."""
+    row = conn.execute(TIME_ZONE, {"account_id": account_id}).fetchone()
+    assert row is not None, "whoever acts has an account"
+    return str(row[0])
+
+
 FIND_BY_NAME = """
 SELECT account_id, id, livemode, name, country, created_at
   FROM accounts

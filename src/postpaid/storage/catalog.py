@@ -201,17 +201,20 @@ class _PriceRow:
     transform_divide_by: int | None
     transform_round: Literal["up", "down"] | None
     created_at: datetime
+    minimum_amount: int | None
+    maximum_amount: int | None
 
 
 INSERT_PRICE = """
 INSERT INTO prices (account_id, id, product_id, active, currency, nickname, lookup_key,
                     tax_behavior, metadata, interval, interval_count, usage_type, meter_id,
                     unit_amount, tiers_mode, tiers, transform_divide_by, transform_round,
-                    created_at)
+                    created_at, minimum_amount, maximum_amount)
 VALUES (%(account_id)s, %(id)s, %(product_id)s, %(active)s, %(currency)s, %(nickname)s,
         %(lookup_key)s, %(tax_behavior)s, %(metadata)s, %(interval)s, %(interval_count)s,
         %(usage_type)s, %(meter_id)s, %(unit_amount)s, %(tiers_mode)s, %(tiers)s,
-        %(transform_divide_by)s, %(transform_round)s, %(created_at)s)
+        %(transform_divide_by)s, %(transform_round)s, %(created_at)s, %(minimum_amount)s,
+        %(maximum_amount)s)
 """
 
 
@@ -237,6 +240,8 @@ def insert_price(conn: Connection, account_id: int, price: Price) -> None:
         transform_divide_by=model.transform.divide_by if model.transform else None,
         transform_round=model.transform.round if model.transform else None,
         created_at=price.created_at,
+        minimum_amount=price.minimum_amount,
+        maximum_amount=price.maximum_amount,
     )
     tiers = None if row.tiers is None else Jsonb(row.tiers)
     try:
@@ -283,7 +288,7 @@ def update_price(conn: Connection, account_id: int, price: Price) -> None:
 LOAD_PRICES = """
 SELECT id, product_id, active, currency, nickname, lookup_key, tax_behavior, metadata, interval,
        interval_count, usage_type, meter_id, unit_amount, tiers_mode, tiers, transform_divide_by,
-       transform_round, created_at
+       transform_round, created_at, minimum_amount, maximum_amount
   FROM prices
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -311,7 +316,7 @@ def load_sold(conn: Connection, account_id: int, price_ids: Iterable[str]) -> di
 LOCK_PRICE = """
 SELECT id, product_id, active, currency, nickname, lookup_key, tax_behavior, metadata, interval,
        interval_count, usage_type, meter_id, unit_amount, tiers_mode, tiers, transform_divide_by,
-       transform_round, created_at
+       transform_round, created_at, minimum_amount, maximum_amount
   FROM prices
  WHERE account_id = %(account_id)s
    AND id = %(id)s
@@ -328,7 +333,7 @@ def lock_price(conn: Connection, account_id: int, price_id: str) -> Price | None
 LOCK_PRICE_OF_LOOKUP_KEY = """
 SELECT id, product_id, active, currency, nickname, lookup_key, tax_behavior, metadata, interval,
        interval_count, usage_type, meter_id, unit_amount, tiers_mode, tiers, transform_divide_by,
-       transform_round, created_at
+       transform_round, created_at, minimum_amount, maximum_amount
   FROM prices
  WHERE account_id = %(account_id)s
    AND lookup_key = %(lookup_key)s
@@ -346,7 +351,7 @@ def lock_price_of_lookup_key(conn: Connection, account_id: int, lookup_key: str)
 LIST_PRICES = """
 SELECT id, product_id, active, currency, nickname, lookup_key, tax_behavior, metadata, interval,
        interval_count, usage_type, meter_id, unit_amount, tiers_mode, tiers, transform_divide_by,
-       transform_round, created_at
+       transform_round, created_at, minimum_amount, maximum_amount
   FROM prices
  WHERE account_id = %(account_id)s
    AND (%(active)s::boolean IS NULL OR active = %(active)s)
@@ -429,6 +434,8 @@ def _price(row: _PriceRow) -> Price:
             transform=transform,
         ),
         created_at=row.created_at,
+        minimum_amount=row.minimum_amount,
+        maximum_amount=row.maximum_amount,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from postpaid.core.invoicing import Line
-from postpaid.storage import usage_totals
+from postpaid.storage import adjustment_checks, credit_checks, ledger_checks, usage_totals
 from postpaid.storage.database import Connection, fetch
 
 MARGIN = timedelta(minutes=1)  # longer than a request takes, or machines' clocks differ
@@ -37,9 +37,24 @@ TOTAL_IS_SUM_OF_LINES = """
 SELECT i.account_id, i.id, i.subtotal, i.total, coalesce(sum(l.amount), 0) AS lines
   FROM invoices i
   LEFT JOIN invoice_lines l ON l.account_id = i.account_id AND l.invoice_id = i.id
+  LEFT JOIN LATERAL (
+       SELECT sum(value::bigint) AS taken,
+              sum(value::bigint) FILTER (WHERE key = ANY(l.discount_ids)) AS own
+         FROM json_each_text(l.discounts)
+        WHERE l.discounts IS NOT NULL) AS d ON true
+  LEFT JOIN LATERAL (
+       SELECT sum(value::bigint) AS paid
+         FROM json_each_text(l.credits)
+        WHERE l.credits IS NOT NULL) AS c ON true
+  LEFT JOIN LATERAL (
+       SELECT sum((value ->> 'amount')::bigint) AS on_top
+         FROM json_each(l.taxes)
+        WHERE l.taxes IS NOT NULL
+          AND NOT (value ->> 'inclusive')::boolean) AS t ON true
  GROUP BY i.account_id, i.id
-HAVING i.subtotal <> coalesce(sum(l.amount), 0)
-    OR i.total <> i.subtotal
+HAVING i.subtotal <> coalesce(sum(l.amount - coalesce(d.own, 0)), 0)
+    OR i.total <> coalesce(sum(l.amount - coalesce(d.taken, 0) - coalesce(c.paid, 0)
+                               + coalesce(t.on_top, 0)), 0)
     OR i.amount_due <> greatest(0, i.total + i.starting_balance)
 """
 
@@ -49,13 +64,30 @@ SELECT coalesce(c.account_id, i.account_id), coalesce(c.id, i.customer_id),
   FROM customers c
   FULL JOIN (SELECT account_id, id, customer_id, number
                FROM invoices
-              WHERE number IS NOT NULL) AS i
+              WHERE numbered_by = 'customer') AS i
     ON i.account_id = c.account_id AND i.customer_id = c.id
  GROUP BY c.account_id, c.id, i.account_id, i.customer_id
 HAVING c.id IS NULL
     OR c.next_invoice_sequence - c.first_invoice_sequence <> count(i.id)
     OR count(DISTINCT substring(i.number FROM '-([0-9]+)$')::bigint) <> count(i.id)
     OR max(substring(i.number FROM '-([0-9]+)$')::bigint) >= c.next_invoice_sequence
+"""
+
+ACCOUNTS_NUMBERS_WITHOUT_GAPS = """
+SELECT a.account_id, a.next_invoice_sequence, count(i.id)
+  FROM accounts a
+  LEFT JOIN invoices i ON i.account_id = a.account_id AND i.numbered_by = 'account'
+ GROUP BY a.account_id, a.next_invoice_sequence
+HAVING a.next_invoice_sequence - 1 <> count(i.id)
+    OR count(DISTINCT substring(i.number FROM '-([0-9]+)$')::bigint) <> count(i.id)
+    OR max(substring(i.number FROM '-([0-9]+)$')::bigint) >= a.next_invoice_sequence
+"""
+
+NUMBERED_BY_SOMEONE = """
+SELECT account_id, id, number, given_number
+  FROM invoices
+ WHERE finalized_at IS NOT NULL
+   AND (numbered_by IS NULL) <> (number IS NOT DISTINCT FROM given_number)
 """
 
 TOTALS_ARE_THE_EVENTS = """
@@ -132,6 +164,7 @@ SELECT l.account_id, l.invoice_id, l.obligation, l.period_end, i.created_at
  WHERE l.meter_id IS NOT NULL
    AND l.amount <> 0
    AND l.period_end > i.created_at
+   AND i.billing_reason <> 'subscription_threshold'
 """
 
 PAID_BY_ITS_ATTEMPTS = """
@@ -174,6 +207,10 @@ SELECT account_id, id, closes_at, parked
 SELECT account_id, id, finalizes_at, parked
   FROM invoices
  WHERE parked IS NOT NULL
+ UNION ALL
+SELECT account_id, id, due_at, parked
+  FROM subscription_schedules
+ WHERE parked IS NOT NULL
 """
 
 
@@ -190,7 +227,21 @@ CHECKS = (
     Check(1, "An obligation is on more than one live line.", BILLED_ONCE),
     Check(1, "A line is live on a void invoice, dead on another, or on none.", LIVE_UNLESS_VOID),
     Check(3, "An invoice's totals are not the sum of its lines.", TOTAL_IS_SUM_OF_LINES),
+    Check(
+        3,
+        "An invoice's discounts or taxes are not those of its lines.",
+        adjustment_checks.SUMS_ARE_THOSE_OF_LINES,
+    ),
+    Check(3, "More is taken off a line than it is.", adjustment_checks.DISCOUNTS_WITHIN_LINES),
+    Check(23, "A discount for once is on two invoices.", adjustment_checks.ONCE_IS_ONCE),
+    Check(
+        23,
+        "A coupon is not redeemed as often as it has discounts.",
+        adjustment_checks.REDEEMED_AS_OFTEN_AS_THERE_ARE_DISCOUNTS,
+    ),
     Check(5, "A customer's invoice numbers are not one sequence.", NUMBERS_WITHOUT_GAPS),
+    Check(5, "An account's invoice numbers are not one sequence.", ACCOUNTS_NUMBERS_WITHOUT_GAPS),
+    Check(5, "A number is from no sequence, and nobody gave it.", NUMBERED_BY_SOMEONE),
     Check(6, "An hour's total is not the sum of its events.", TOTALS_ARE_THE_EVENTS),
     Check(6, "An hour's last value is not its last event's.", LAST_IS_THE_LAST_EVENT),
     Check(6, "A window's total is not that of its hours and events.", WINDOWS_ARE_THEIR_HOURS),
@@ -199,6 +250,18 @@ CHECKS = (
     Check(9, "A status has no event, or more than one.", STATUS_HAS_ITS_EVENT),
     Check(11, "An invoice is paid by more or less than its attempts.", PAID_BY_ITS_ATTEMPTS),
     Check(12, "Something is parked: it cannot be billed as it is.", PARKED),
+    Check(30, "A ledger transaction does not balance.", ledger_checks.TRANSACTIONS_BALANCE),
+    Check(31, "What is posted of an invoice is not it.", ledger_checks.INVOICES_ARE_POSTED),
+    Check(31, "Receivable is not what is open.", ledger_checks.RECEIVABLE_IS_WHAT_IS_OPEN),
+    Check(31, "Customer credit is not the balances.", ledger_checks.CREDIT_IS_THE_BALANCES),
+    Check(31, "Credit granted is not what is left.", ledger_checks.GRANTS_ARE_WHAT_IS_LEFT),
+    Check(40, "A balance is not its transactions.", credit_checks.BALANCES_ARE_THEIR_TRANSACTIONS),
+    Check(40, "A balance does not follow.", credit_checks.BALANCES_FOLLOW_ONE_ANOTHER),
+    Check(40, "A balance moved otherwise.", credit_checks.INVOICES_MOVED_THEIR_BALANCES),
+    Check(41, "A grant is not its transactions.", credit_checks.GRANTS_ARE_THEIR_TRANSACTIONS),
+    Check(41, "A grant paid otherwise.", credit_checks.LINES_ARE_PAID_BY_THEIR_GRANTS),
+    Check(41, "Credit was not given back.", credit_checks.VOID_INVOICES_GAVE_CREDIT_BACK),
+    Check(42, "Credit notes do not add up.", credit_checks.INVOICES_ARE_LOWERED_BY_THEIR_NOTES),
 )
 
 
@@ -219,10 +282,12 @@ class BilledLine(Line):
 
 BILLED_USAGE = """
 WITH billed AS (
-    SELECT l.account_id, l.invoice_id, l.obligation, i.customer_id, i.finalized_at, l.meter_id,
-           l.period_start, l.period_end
+    SELECT l.account_id, l.invoice_id, l.obligation, i.customer_id,
+           coalesce(n.created_at, i.finalized_at) AS finalized_at, l.meter_id, l.period_start,
+           l.period_end
       FROM invoice_lines l
       JOIN invoices i ON i.account_id = l.account_id AND i.id = l.invoice_id
+      LEFT JOIN invoice_items n ON n.account_id = l.account_id AND n.id = l.invoice_item_id
      WHERE l.meter_id IS NOT NULL
        AND l.part = 0
        AND l.live
@@ -235,7 +300,7 @@ WITH billed AS (
 SELECT l.account_id, l.invoice_id, b.customer_id, l.id, l.obligation, l.part, l.subscription_id,
        l.subscription_item_id, l.price_id, l.product_id, l.meter_id, l.period_start, l.period_end,
        l.quantity, l.unit_amount, l.tier, l.kind, l.amount, l.description, l.metadata,
-       c.usage_changed
+       l.whole_seconds, c.usage_changed
   FROM billed b
  CROSS JOIN LATERAL (
        SELECT coalesce(bool_or(
@@ -296,7 +361,8 @@ def billed_usage(conn: Connection, after: tuple[int, str], *, limit: int) -> lis
     """The lines of the next ``limit`` obligations that billed usage, after the one given.
 
     ``usage_changed`` tells whether the events can differ from those that were billed: some arrived
-    late, were cancelled or filled in since, or are dropped. Late are also events that were received
+    late, were cancelled or filled in since, or are dropped. What an invoice item bills was settled
+    when that was made, before its invoice was final. Late are also events that were received
     shortly before the invoice was final: they may have been stored just after it, or by a machine
     whose clock is a little behind. A level is carried in from any time before, and an event that
     supersedes another of its day may lie outside the period.

@@ -30,7 +30,10 @@ class Customer:
 
     ``balance`` is in minor units of ``currency``, negative when it is the customer's. Its invoices
     are numbered by ``invoice_prefix`` and a sequence without gaps from ``first_invoice_sequence``.
-    One on a test clock (``clock_id``) lives at ``clock_at``; ask ``now``.
+    One on a test clock (``clock_id``) lives at ``clock_at``; ask ``now``. Its periods are counted in
+    the calendar of ``time_zone`` (None: the account's).
+    ``discount`` is the one for all it buys: {id, coupon_id, promotion_code_id, start_at, end_at}, in
+    Unix seconds.
     """
 
     id: str
@@ -57,7 +60,9 @@ class Customer:
     invoice_custom_fields: Sequence[Mapping[str, str]] | None = None
     invoice_footer: str | None = None
     invoice_rendering_options: Mapping[str, Any] | None = None
+    time_zone: str | None = None
     deleted_at: datetime | None = None
+    discount: Mapping[str, Any] | None = None
     clock_at: datetime | None = None
 
     def now(self, wall: datetime) -> datetime:
@@ -70,13 +75,14 @@ INSERT INTO customers (account_id, id, clock_id, name, email, phone, description
                        individual_name, address, shipping, metadata, preferred_locales, tax_exempt,
                        currency, balance, delinquent, invoice_prefix, next_invoice_sequence,
                        first_invoice_sequence, default_payment_method_id, invoice_custom_fields,
-                       invoice_footer, invoice_rendering_options, created_at, deleted_at)
+                       invoice_footer, invoice_rendering_options, time_zone, created_at, deleted_at,
+                       discount)
 VALUES (%(account_id)s, %(id)s, %(clock_id)s, %(name)s, %(email)s, %(phone)s, %(description)s,
         %(business_name)s, %(individual_name)s, %(address)s, %(shipping)s, %(metadata)s,
         %(preferred_locales)s, %(tax_exempt)s, %(currency)s, %(balance)s, %(delinquent)s,
         %(invoice_prefix)s, %(next_invoice_sequence)s, %(first_invoice_sequence)s,
         %(default_payment_method_id)s, %(invoice_custom_fields)s, %(invoice_footer)s,
-        %(invoice_rendering_options)s, %(created_at)s, %(deleted_at)s)
+        %(invoice_rendering_options)s, %(time_zone)s, %(created_at)s, %(deleted_at)s, %(discount)s)
 """
 
 
@@ -101,7 +107,8 @@ UPDATE customers
        first_invoice_sequence = %(first_invoice_sequence)s,
        default_payment_method_id = %(default_payment_method_id)s,
        invoice_custom_fields = %(invoice_custom_fields)s, invoice_footer = %(invoice_footer)s,
-       invoice_rendering_options = %(invoice_rendering_options)s, deleted_at = %(deleted_at)s
+       invoice_rendering_options = %(invoice_rendering_options)s, time_zone = %(time_zone)s,
+       deleted_at = %(deleted_at)s, discount = %(discount)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -124,7 +131,8 @@ LOAD = """
 SELECT id, clock_id, name, email, phone, description, business_name, individual_name, address,
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
-       invoice_custom_fields, invoice_footer, invoice_rendering_options, created_at, deleted_at,
+       invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
+       deleted_at, discount,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id
@@ -150,7 +158,8 @@ LOCK = """
 SELECT id, clock_id, name, email, phone, description, business_name, individual_name, address,
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
-       invoice_custom_fields, invoice_footer, invoice_rendering_options, created_at, deleted_at,
+       invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
+       deleted_at, discount,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id
@@ -192,7 +201,8 @@ LIST = """
 SELECT id, clock_id, name, email, phone, description, business_name, individual_name, address,
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
-       invoice_custom_fields, invoice_footer, invoice_rendering_options, created_at, deleted_at,
+       invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
+       deleted_at, discount,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id
@@ -302,6 +312,25 @@ def mark_delinquent(
     return load(conn, account_id, changed) if changed else {}
 
 
+CLEAR_DISCOUNTS = """
+UPDATE customers
+   SET discount = NULL
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND discount ->> 'id' = ANY(%(discount_ids)s)
+"""
+
+
+def clear_discounts(conn: Connection, account_id: int, customer_by_discount: Mapping[str, str]) -> None:
+    """Take these discounts off their customers, whom the caller has locked."""
+    parameters = {
+        "account_id": account_id,
+        "ids": list(customer_by_discount.values()),
+        "discount_ids": list(customer_by_discount),
+    }
+    conn.execute(CLEAR_DISCOUNTS, parameters)
+
+
 MARK_DELETED = """
 UPDATE customers
    SET deleted_at = %(now)s
@@ -322,14 +351,28 @@ SELECT EXISTS (
         WHERE account_id = %(account_id)s
           AND number >= %(first)s
           AND number < %(beyond)s
-          AND customer_id <> %(customer_id)s)
+          AND (customer_id, numbered_by) IS DISTINCT FROM (%(customer_id)s, 'customer'))
+    OR EXISTS (
+       SELECT
+         FROM invoices
+        WHERE account_id = %(account_id)s
+          AND starts_with(given_number, %(first)s))
+    OR EXISTS (
+       SELECT
+         FROM accounts
+        WHERE account_id = %(account_id)s
+          AND invoice_prefix = %(prefix)s)
 """
 
 
 def prefix_was_used(conn: Connection, account_id: int, prefix: str, *, other_than: str) -> bool:
-    """Whether an invoice of any customer ``other_than`` this one has a number with the prefix."""
+    """Whether a number with the prefix was, or is to be, from anywhere but this one's sequence.
+
+    That is the sequence of any customer ``other_than`` this one, the account's, or a person.
+    """
     parameters = {
         "account_id": account_id,
+        "prefix": prefix,
         "first": f"{prefix}-",
         "beyond": f"{prefix}.",  # the character after "-"
         "customer_id": other_than,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from postpaid.core.credits import EXPIRY_GRACE
 from postpaid.storage.database import Connection
 
 EARLIEST = """
@@ -26,18 +27,47 @@ SELECT least(
                 WHERE a.account_id = s.account_id
                   AND a.invoice_id = s.latest_invoice_id
                   AND a.status = 'pending')),
+       (SELECT min(pending_update_expires_at)
+          FROM subscriptions s
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND pending_update_expires_at IS NOT NULL
+           AND NOT EXISTS (
+               SELECT
+                 FROM payment_attempts a
+                WHERE a.account_id = s.account_id
+                  AND a.invoice_id = s.pending_update ->> 'invoice_id'
+                  AND a.status = 'pending')),
        (SELECT min(finalizes_at)
           FROM invoices
          WHERE account_id = %(account_id)s
            AND clock_id = %(clock_id)s
            AND finalizes_at IS NOT NULL
-           AND parked IS NULL))
+           AND parked IS NULL),
+       (SELECT min(expires_at) + %(credit_grace)s::interval
+          FROM credit_grants
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND balance > 0
+           AND expires_at IS NOT NULL),
+       (SELECT min(due_at)
+          FROM subscription_schedules
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND due_at IS NOT NULL
+           AND parked IS NULL),
+       (SELECT 'epoch'::timestamptz  -- at once
+          FROM thresholds_reached
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+         LIMIT 1))
 """
 
 
 def earliest(conn: Connection, account_id: int, clock_id: str) -> datetime | None:
     """The earliest moment at which something of the clock's customers is due, past or future."""
-    row = conn.execute(EARLIEST, {"account_id": account_id, "clock_id": clock_id}).fetchone()
+    parameters = {"account_id": account_id, "clock_id": clock_id, "credit_grace": EXPIRY_GRACE}
+    row = conn.execute(EARLIEST, parameters).fetchone()
     return row[0] if row else None
 
 

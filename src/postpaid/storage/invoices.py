@@ -74,6 +74,7 @@ COLUMNS = (
     "given_number",
     "effective_at",
     "uncollectible_reason",
+    "numbered_by",
 )
 LINE_COLUMNS = (
     "id",
@@ -102,6 +103,7 @@ LINE_COLUMNS = (
     "discounts",
     "credits",
     "taxes",
+    "whole_seconds",
 )
 CHANGING = (
     "id",
@@ -149,6 +151,7 @@ CHANGING = (
     "given_number",
     "effective_at",
     "uncollectible_reason",
+    "numbered_by",
 )
 _values = values_of(*COLUMNS)
 _line_values = values_of(*LINE_COLUMNS)
@@ -211,7 +214,7 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
        total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
-       uncollectible_reason
+       uncollectible_reason, numbered_by
   FROM invoices
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -241,7 +244,7 @@ LOAD_LINES = """
 SELECT invoice_id, id, obligation, part, subscription_id, subscription_item_id, price_id,
        product_id, meter_id, period_start, period_end, quantity, unit_amount, tier, kind, amount,
        description, metadata, invoice_item_id, proration, discountable, credited, discount_ids,
-       tax_rate_ids, discounts, credits, taxes
+       tax_rate_ids, discounts, credits, taxes, whole_seconds
   FROM invoice_lines
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
@@ -270,7 +273,7 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
        total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
-       uncollectible_reason
+       uncollectible_reason, numbered_by
   FROM invoices
  WHERE account_id = %(account_id)s
    AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -338,6 +341,7 @@ UPDATE invoices i
        from_invoice_id = r.from_invoice_id, latest_revision_id = r.latest_revision_id,
        proration_at = r.proration_at, appearance = r.appearance, given_number = r.given_number,
        effective_at = r.effective_at, uncollectible_reason = r.uncollectible_reason,
+       numbered_by = r.numbered_by,
        parked = CASE WHEN r.status = 'draft' THEN i.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, number text, auto_advance boolean, subtotal bigint, total bigint,
@@ -353,7 +357,7 @@ UPDATE invoices i
        post_payment_credits bigint,
        threshold_reason json, from_invoice_id text, latest_revision_id text,
        proration_at timestamptz, appearance json, given_number text, effective_at timestamptz,
-       uncollectible_reason text)
+       uncollectible_reason text, numbered_by text)
  WHERE i.account_id = %(account_id)s
    AND i.id = r.id
    AND i.status = ANY(%(statuses_before)s)
@@ -461,3 +465,22 @@ def park(conn: Connection, account_id: int, reasons: dict[str, str]) -> None:
     if reasons:
         parameters = {"ids": list(reasons), "reasons": list(reasons.values())}
         conn.execute(PARK, {"account_id": account_id, **parameters})
+
+
+DELETE_DRAFTS = """
+DELETE FROM invoices
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND status = 'draft'
+"""
+
+
+def delete_drafts(conn: Connection, account_id: int, ids: Sequence[str]) -> None:
+    """Forget the drafts and their lines. The caller holds the customers.
+
+    Raises ``Conflict`` when one is no longer a draft.
+    """
+    conn.execute(DELETE_LINES, {"account_id": account_id, "invoice_ids": list(ids)})
+    parameters = {"account_id": account_id, "ids": list(ids)}
+    if conn.execute(DELETE_DRAFTS, parameters).rowcount != len(ids):
+        raise Conflict("This invoice was changed by someone else just now.")

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from postpaid.core.commitments import Commitment
 from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
 from postpaid.storage.database import (
@@ -48,6 +49,7 @@ COLUMNS = (
     "trial_end_at",
     "trial_end_behavior",
     "cancel_at",
+    "cancel_prorates",
     "pause_behavior",
     "pause_resumes_at",
     "paused_at",
@@ -63,6 +65,7 @@ COLUMNS = (
     "pending_update_expires_at",
     "schedule_id",
     "invoice_settings",
+    "payment_settings",
 )
 ITEM_COLUMNS = (
     "id",
@@ -110,6 +113,7 @@ CHANGING = (
     "trial_end_at",
     "trial_end_behavior",
     "cancel_at",
+    "cancel_prorates",
     "pause_behavior",
     "pause_resumes_at",
     "paused_at",
@@ -125,6 +129,7 @@ CHANGING = (
     "pending_update_expires_at",
     "schedule_id",
     "invoice_settings",
+    "payment_settings",
 )
 CHANGING_OF_ITEMS = (
     "id",
@@ -170,10 +175,11 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        cancel_at_period_end, canceled_at, ended_at, cancellation_reason, cancellation_comment,
        cancellation_feedback, default_payment_method_id, latest_invoice_id, description, metadata,
        created_at, zone, anchor_config, trial_start_at, trial_end_at, trial_end_behavior,
-       cancel_at, pause_behavior, pause_resumes_at, paused_at, proration_discounts,
-       usage_invoicing, discount_ids, tax_rate_ids, threshold_amount, threshold_resets_anchor,
+       cancel_at, cancel_prorates, pause_behavior, pause_resumes_at, paused_at,
+       proration_discounts, usage_invoicing, discount_ids, tax_rate_ids, threshold_amount,
+       threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
-       invoice_settings
+       invoice_settings, payment_settings
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -221,6 +227,8 @@ SELECT s.id
            AND i.status NOT IN ('draft', 'void')
          ORDER BY i.id DESC
          LIMIT 1) = ANY(%(invoice_ids)s)
+   AND (s.pending_update IS NULL
+        OR NOT s.pending_update ->> 'invoice_id' = ANY(%(invoice_ids)s))
 """
 
 
@@ -234,7 +242,7 @@ def awaiting(
 ) -> dict[str, Subscription]:
     """Those of the subscriptions in these statuses that one of these invoices decides about, by id.
 
-    The newest that is final and not void does.
+    The newest that is final and not void does, unless a pending update waits for it.
     """
     parameters = {
         "account_id": account_id,
@@ -263,6 +271,21 @@ def default_payment_methods(
     return dict(conn.execute(DEFAULT_PAYMENT_METHODS, parameters).fetchall())
 
 
+COMMITMENTS = """
+SELECT id, minimum_amount, maximum_amount
+  FROM subscriptions
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND (minimum_amount IS NOT NULL OR maximum_amount IS NOT NULL)
+"""
+
+
+def commitments(conn: Connection, account_id: int, ids: Sequence[str]) -> dict[str, Commitment]:
+    """The commitment of each of the subscriptions that has one."""
+    found = conn.execute(COMMITMENTS, {"account_id": account_id, "ids": list(ids)})
+    return {row[0]: Commitment(row[1], row[2]) for row in found}
+
+
 OF_CUSTOMERS = """
 SELECT id
   FROM subscriptions
@@ -282,16 +305,32 @@ def running_of_customers(
     return load(conn, account_id, ids)
 
 
+OF_ITEMS = """
+SELECT id, subscription_id
+  FROM subscription_items
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+"""
+
+
+def of_items(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Subscription]:
+    """The subscription of each of these items, by the item's id."""
+    rows = conn.execute(OF_ITEMS, {"account_id": account_id, "ids": list(ids)}).fetchall()
+    found = load(conn, account_id, {row[1] for row in rows}) if rows else {}
+    return {item_id: found[subscription_id] for item_id, subscription_id in rows}
+
+
 LIST = """
 SELECT id, customer_id, clock_id, status, currency, collection_method, days_until_due,
        billing_mode, billing_mode_at, anchor_at, closes_at, expires_at, start_at,
        cancel_at_period_end, canceled_at, ended_at, cancellation_reason, cancellation_comment,
        cancellation_feedback, default_payment_method_id, latest_invoice_id, description, metadata,
        created_at, zone, anchor_config, trial_start_at, trial_end_at, trial_end_behavior,
-       cancel_at, pause_behavior, pause_resumes_at, paused_at, proration_discounts,
-       usage_invoicing, discount_ids, tax_rate_ids, threshold_amount, threshold_resets_anchor,
+       cancel_at, cancel_prorates, pause_behavior, pause_resumes_at, paused_at,
+       proration_discounts, usage_invoicing, discount_ids, tax_rate_ids, threshold_amount,
+       threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
-       invoice_settings
+       invoice_settings, payment_settings
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
@@ -357,7 +396,7 @@ UPDATE subscriptions s
        billing_mode = r.billing_mode, billing_mode_at = r.billing_mode_at, anchor_at = r.anchor_at,
        zone = r.zone, anchor_config = r.anchor_config, trial_start_at = r.trial_start_at,
        trial_end_at = r.trial_end_at, trial_end_behavior = r.trial_end_behavior,
-       cancel_at = r.cancel_at,
+       cancel_at = r.cancel_at, cancel_prorates = r.cancel_prorates,
        pause_behavior = r.pause_behavior, pause_resumes_at = r.pause_resumes_at,
        paused_at = r.paused_at, proration_discounts = r.proration_discounts,
        usage_invoicing = r.usage_invoicing, discount_ids = r.discount_ids,
@@ -366,6 +405,7 @@ UPDATE subscriptions s
        minimum_amount = r.minimum_amount, maximum_amount = r.maximum_amount,
        pending_update = r.pending_update, pending_update_expires_at = r.pending_update_expires_at,
        schedule_id = r.schedule_id, invoice_settings = r.invoice_settings,
+       payment_settings = r.payment_settings,
        parked = CASE WHEN r.ended_at IS NULL THEN s.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, closes_at timestamptz, expires_at timestamptz,
@@ -375,12 +415,12 @@ UPDATE subscriptions s
        collection_method text, days_until_due integer, billing_mode text,
        billing_mode_at timestamptz, anchor_at timestamptz, zone text, anchor_config jsonb,
        trial_start_at timestamptz, trial_end_at timestamptz, trial_end_behavior text,
-       cancel_at timestamptz,
+       cancel_at timestamptz, cancel_prorates boolean,
        pause_behavior text, pause_resumes_at timestamptz, paused_at timestamptz,
        proration_discounts text, usage_invoicing text, discount_ids text[], tax_rate_ids text[],
        threshold_amount bigint, threshold_resets_anchor boolean, minimum_amount bigint,
        maximum_amount bigint, pending_update jsonb, pending_update_expires_at timestamptz,
-       schedule_id text, invoice_settings jsonb)
+       schedule_id text, invoice_settings jsonb, payment_settings jsonb)
  WHERE s.account_id = %(account_id)s
    AND s.id = r.id
 """
@@ -505,6 +545,45 @@ def claim_expiring(
         return []
     found = load(conn, account_id, ids).values()
     return [each for each in found if each.expires_at is not None and each.expires_at <= now]
+
+
+
+CLAIM_EXPIRING_UPDATES = """
+SELECT s.id
+  FROM subscriptions s
+  JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
+ WHERE s.account_id = %(account_id)s
+   AND s.pending_update_expires_at <= %(now)s
+   AND NOT EXISTS (
+       SELECT
+         FROM payment_attempts a
+        WHERE a.account_id = s.account_id
+          AND a.invoice_id = s.pending_update ->> 'invoice_id'
+          AND a.status = 'pending')
+   AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
+ ORDER BY s.pending_update_expires_at
+ LIMIT %(limit)s
+   FOR NO KEY UPDATE OF c SKIP LOCKED
+"""
+
+
+def claim_expiring_updates(
+    conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
+) -> list[Subscription]:
+    """Subscriptions whose pending update was not paid in time, with their customers locked.
+
+    One whose payment is under way is left out until its outcome is known.
+    """
+    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
+    ids = [row[0] for row in conn.execute(CLAIM_EXPIRING_UPDATES, parameters)]
+    if not ids:
+        return []
+    found = load(conn, account_id, ids).values()
+    return [
+        each
+        for each in found
+        if each.pending_update_expires_at is not None and each.pending_update_expires_at <= now
+    ]
 
 
 PARK = """

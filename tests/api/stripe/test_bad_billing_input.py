@@ -394,13 +394,13 @@ def test_what_is_canceled_cannot_be_canceled(shop: Shop) -> None:
 
 ACTIONS: list[tuple[str, str, str]] = [
     ("pay", "paid", "Invoice is already paid"),
-    ("pay", "void", "An invoice that is void cannot pay."),
-    ("finalize_invoice", "paid", "An invoice that is paid cannot finalize."),
-    ("finalize_invoice", "open", "An invoice that is open cannot finalize."),
-    ("finalize_invoice", "void", "An invoice that is void cannot finalize."),
-    ("void_invoice", "draft", "An invoice that is draft cannot void."),
-    ("void_invoice", "paid", "An invoice that is paid cannot void."),
-    ("void_invoice", "void", "An invoice that is void cannot void."),
+    ("pay", "void", "that are open or uncollectible. This invoice is void."),
+    ("finalize_invoice", "paid", "This invoice is already finalized"),
+    ("finalize_invoice", "open", "This invoice is already finalized"),
+    ("finalize_invoice", "void", "This invoice is already finalized"),
+    ("void_invoice", "draft", "This invoice is draft."),
+    ("void_invoice", "paid", "This invoice is paid."),
+    ("void_invoice", "void", "This invoice is void."),
 ]
 
 

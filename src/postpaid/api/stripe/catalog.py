@@ -32,9 +32,10 @@ from postpaid.api.stripe.price_models import AmountParams, ModelParams
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_catalog
 from postpaid.billing.perform import Act
+from postpaid.core import commitments
 from postpaid.core.catalog import Price, Product, ProductType, TaxBehavior, UsageType
 from postpaid.core.errors import InvalidRequest, NotFound
-from postpaid.core.money import plain
+from postpaid.core.money import MAX_MINOR, plain
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
 from postpaid.core.values import replace
@@ -68,6 +69,7 @@ Url = Annotated[str, Text(2048), AfterValidator(_url)]
 StatementDescriptor = Annotated[str, Text(22), AfterValidator(_statement_descriptor)]
 Dimension = Annotated[Dec, AfterValidator(_dimension)]
 IntervalCount = Annotated[int, Integer(1, 10_000)]
+CommittedAmount = Annotated[int, Integer(0, MAX_MINOR)]
 
 # ─── Products ────────────────────────────────────────────────────────────────────────────────
 
@@ -228,7 +230,9 @@ class PriceCreate(ModelParams):
     currency: Currency
     active: Boolean = True
     lookup_key: Annotated[str, Text(200)] | None = None
+    maximum_amount: CommittedAmount | None = None
     metadata: Metadata = None
+    minimum_amount: CommittedAmount | None = None
     nickname: Annotated[str, Text(5000)] | None = None
     product: Id | None = None
     product_data: ProductData | None = None
@@ -417,7 +421,9 @@ def _price_from_stripe(params: PriceCreate) -> dict[str, Any]:
         "active": params.active,
         "currency": params.currency,
         "lookup_key": params.lookup_key,
+        "maximum_amount": params.maximum_amount,
         "metadata": merge_metadata({}, params.metadata),
+        "minimum_amount": params.minimum_amount,
         "meter_id": recurring and _meter_from_stripe(recurring),
         "model": price_models.from_stripe(params),
         "nickname": params.nickname,
@@ -425,6 +431,11 @@ def _price_from_stripe(params: PriceCreate) -> dict[str, Any]:
         "tax_behavior": params.tax_behavior,
         "usage_type": recurring and recurring.usage_type,
     }
+    commitments.check(
+        params.minimum_amount,
+        params.maximum_amount,
+        metered=recurring is not None and recurring.usage_type == UsageType.METERED,
+    )
     if params.product is not None and params.product_data is not None:
         raise InvalidRequest(
             "You may only specify one of these parameters: product, product_data.",
@@ -470,7 +481,9 @@ def price_to_stripe(price: Price, *, livemode: bool) -> dict[str, Any]:
         "custom_unit_amount": None,
         "livemode": livemode,
         "lookup_key": price.lookup_key,
+        "maximum_amount": price.maximum_amount,
         "metadata": price.metadata,
+        "minimum_amount": price.minimum_amount,
         "nickname": price.nickname,
         "product": price.product_id,
         "recurring": price.recurrence

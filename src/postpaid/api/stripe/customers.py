@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import AfterValidator
 
-from postpaid.api.stripe import addresses, subscriptions
+from postpaid.api.stripe import addresses, discounts, subscriptions
 from postpaid.api.stripe.addresses import Address
-from postpaid.api.stripe.expand import expandable, includable, loader
+from postpaid.api.stripe.expand import expandable, includable, loader, nested
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
+    Amount,
     Id,
     Integer,
     ListParams,
@@ -21,12 +22,14 @@ from postpaid.api.stripe.params import (
     Params,
     Text,
     TimeRange,
+    TimeZone,
     Unsettable,
     merge_metadata,
     refuse,
 )
 from postpaid.api.stripe.routes import Call, Routes
-from postpaid.billing import manage_customers
+from postpaid.billing import manage_customers, manage_discounts
+from postpaid.billing.manage_discounts import AskedDiscount
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound
 from postpaid.core.subscriptions import Subscription
@@ -55,6 +58,9 @@ def _invoice_prefix(text: str) -> str:
     return text
 
 
+InvoicePrefix = Annotated[str, Text(12), AfterValidator(_invoice_prefix)]
+
+
 class Shipping(Params):
     address: Address
     name: Annotated[str, Text(500)]
@@ -79,19 +85,23 @@ class InvoiceSettings(Params):
 
 class CustomerUpdate(Params):
     address: Unsettable[Address] = None
+    balance: Amount | None = None
     business_name: Unsettable[Annotated[str, Text(150)]] = None
+    coupon: Unsettable[Id] = None
     description: Unsettable[Annotated[str, Text(5000)]] = None
     email: Unsettable[Annotated[str, Text(512), AfterValidator(_email)]] = None
     individual_name: Unsettable[Annotated[str, Text(150)]] = None
-    invoice_prefix: Annotated[str, Text(12), AfterValidator(_invoice_prefix)] | None = None
+    invoice_prefix: InvoicePrefix | None = None
     invoice_settings: InvoiceSettings | None = None
     metadata: Metadata = None
     name: Unsettable[Annotated[str, Text(256)]] = None
     next_invoice_sequence: Annotated[int, Integer(1, 10**9)] | None = None
     phone: Unsettable[Annotated[str, Text(500)]] = None
+    promotion_code: Unsettable[Id] = None
     preferred_locales: Unsettable[Annotated[list[Annotated[str, Text(35)]], MaxLen(20)]] = None
     shipping: Unsettable[Shipping] = None
     tax_exempt: Unsettable[TaxExempt] = None
+    time_zone: Unsettable[TimeZone] = None
 
 
 class CustomerCreate(CustomerUpdate):
@@ -114,6 +124,7 @@ def create(call: Call, params: CustomerCreate) -> dict[str, Any]:
         created = manage_customers.create_customer(
             conn, call.act, fields, payment_method_id=params.payment_method
         )
+        created = _discounted(conn, call, params, created)
         return to_stripe(created, livemode=call.act.livemode)
 
     return call.write(write)
@@ -141,9 +152,27 @@ def update(call: Call, params: CustomerUpdate, customer: str) -> dict[str, Any]:
 
     def write(conn: Connection) -> dict[str, Any]:
         updated = manage_customers.update_customer(conn, call.act, customer, change)
+        updated = _discounted(conn, call, params, updated)
         return to_stripe(updated, livemode=call.act.livemode)
 
     return call.write(write)
+
+
+def _discounted(
+    conn: Connection, call: Call, params: CustomerUpdate, customer: Customer
+) -> Customer:
+    """The customer with the discount asked for, or without one when that is what was asked.
+
+    Stripe had these parameters until 2025; they are how a discount on all that a customer buys is
+    given.
+    """
+    if params.coupon or params.promotion_code:
+        asked = AskedDiscount(params.coupon, params.promotion_code)
+        return manage_discounts.discount_customer(conn, call.act, customer.id, asked)
+    if "coupon" in params.given() and customer.discount:
+        manage_discounts.delete_customer_discount(conn, call.act, customer.id)
+        return replace(customer, discount=None)
+    return customer
 
 
 @routes.get("/v1/customers", returns="customer", many=True)
@@ -199,7 +228,7 @@ def from_stripe(params: CustomerUpdate, metadata: Mapping[str, str]) -> dict[str
                 fields["tax_exempt"] = value or TaxExempt.NONE
             case "test_clock":
                 fields["clock_id"] = value
-            case "payment_method":
+            case "payment_method" | "coupon" | "promotion_code":
                 pass  # it becomes the customer's, and is no field of it
             case _:
                 fields[name] = value
@@ -252,10 +281,12 @@ def to_stripe(customer: Customer, *, livemode: bool) -> dict[str, Any]:
         "default_source": None,
         "delinquent": customer.delinquent,
         "description": customer.description,
-        "discount": None,
+        "discount": discounts.customers_to_stripe(customer.id, customer.discount),
         "email": customer.email,
         "individual_name": customer.individual_name,
-        "invoice_credit_balance": {},
+        "invoice_credit_balance": (
+            {customer.currency: customer.balance} if customer.currency and customer.balance else {}
+        ),
         "invoice_prefix": customer.invoice_prefix,
         "invoice_settings": {
             "custom_fields": customer.invoice_custom_fields,
@@ -272,6 +303,7 @@ def to_stripe(customer: Customer, *, livemode: bool) -> dict[str, Any]:
         "shipping": customer.shipping,
         "tax_exempt": customer.tax_exempt,
         "test_clock": customer.clock_id,
+        "time_zone": customer.time_zone,
     }
 
 
@@ -308,4 +340,5 @@ def _subscriptions(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, 
 
 expandable("customer", "invoice_settings.default_payment_method", load="payment_method")
 expandable("customer", "test_clock", load="test_helpers.test_clock")
+nested("customer", "discount", "discount")
 includable("customer", "subscriptions", _subscriptions, of="subscription", many=True)

@@ -14,12 +14,20 @@ from postpaid.api.stripe import (
     alerts,
     backfills,
     catalog,
+    coupons,
+    credit_grants,
+    credit_notes,
     customers,
+    discounts,
     error_reports,
-    invoices,
+    invoice_items,
+    invoice_shapes,
     meters,
     payment_methods,
+    promotion_codes,
+    subscription_schedules,
     subscriptions,
+    tax_rates,
     test_clocks,
 )
 from postpaid.api.stripe.lists import listing, seconds
@@ -29,9 +37,15 @@ from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import ErrorReport
 from postpaid.core.alerts import TriggeredAlert
 from postpaid.core.catalog import Price, Product
+from postpaid.core.discounts import Coupon, Discount, PromotionCode
+from postpaid.core.credit_notes import CreditNote
+from postpaid.core.credits import CreditGrant, GrantTransaction
 from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import Invoice, InvoiceStatus
+from postpaid.core.schedules import Schedule
 from postpaid.core.subscriptions import Subscription
+from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
 from postpaid.storage import events
 from postpaid.storage import invoices as stored_invoices
@@ -120,12 +134,26 @@ def _render_invoices(conn: Connection, act: Act, shown: Sequence[Invoice]) -> li
     whole = [
         each if each.lines else replace(each, lines=tuple(lines.get(each.id, ()))) for each in shown
     ]
-    return [invoices.to_stripe(each, livemode=act.livemode) for each in whole]
+    rates = invoice_shapes.tax_rates_of(conn, act, (each.tax_rate_ids for each in whole))
+    return [invoice_shapes.to_stripe(each, rates, livemode=act.livemode) for each in whole]
+
+
+def _render_discounts(conn: Connection, act: Act, shown: Sequence[Any]) -> list[dict[str, Any]]:
+    return [discounts.to_stripe(each) for each in shown]
 
 
 KINDS = {
+    "subscription_schedule": _Kind(Schedule, subscription_schedules.render_many),
+    "coupon": _Kind(Coupon, coupons.render_many),
+    "discount": _Kind(Discount, _render_discounts),
+    "promotion_code": _Kind(PromotionCode, promotion_codes.render_many),
+    "tax_rate": _Kind(TaxRate, _each(tax_rates.to_stripe)),
+    "credit_grant": _Kind(CreditGrant, _each(credit_grants.to_stripe)),
+    "credit_note": _Kind(CreditNote, credit_notes.render_many),
+    "credit_transaction": _Kind(GrantTransaction, _each(credit_grants.transaction_to_stripe)),
     "customer": _Kind(Customer, _each(customers.to_stripe)),
     "invoice": _Kind(Invoice, _render_invoices),
+    "invoiceitem": _Kind(InvoiceItem, invoice_items.render_many),
     "meter": _Kind(Meter, _each(meters.to_stripe)),
     "meter_error_report": _Kind(ErrorReport, _each(error_reports.to_stripe)),
     "payment_method": _Kind(PaymentMethod, _each(payment_methods.to_stripe)),

@@ -53,7 +53,9 @@ _loaders: dict[str, Loader] = {}
 
 
 def expandable(object_type: str, path: str, *, load: str) -> None:
-    """At ``path`` (may be dotted) an ``object_type`` has the id of a ``load``, or null."""
+    """At ``path`` (may be dotted) an ``object_type`` has the id of a ``load``, a list of them, or
+    null.
+    """
     _fields[object_type, path] = Field(of=load, load=load)
 
 
@@ -77,6 +79,14 @@ def loader(object_type: str) -> Callable[[L], L]:
         return load
 
     return declare
+
+
+def loaded(
+    conn: Connection, act: Act, object_type: str, ids: Iterable[str]
+) -> Mapping[str, dict[str, Any]]:
+    """Objects of a type by their ids: for a shape that always has them whole."""
+    wanted = sorted(set(ids))
+    return _loaders[object_type](conn, act, wanted) if wanted and object_type in _loaders else {}
 
 
 # ─── From paths to a plan ────────────────────────────────────────────────────────────────────
@@ -139,7 +149,7 @@ def expand(conn: Connection, act: Act, plan: Plan, objects: Iterable[Object]) ->
             _include(conn, act, found.include, holders, name)
         if within.steps:
             # An object loaded once for several places is one and the same: expand it once.
-            values = {id(place[name]): place[name] for place in places}
+            values = {id(each): each for place in places for each in _listed(place[name])}
             expand(conn, act, within, [each for each in values.values() if isinstance(each, dict)])
 
 
@@ -158,11 +168,18 @@ def _inner(value: Object, path: list[str]) -> Object | None:
 def _replace_ids(
     conn: Connection, act: Act, load: Loader, places: Sequence[Object], name: str
 ) -> None:
-    ids = {place[name] for place in places if isinstance(place[name], str)}
+    ids = {each for place in places for each in _listed(place[name]) if isinstance(each, str)}
     loaded = load(conn, act, sorted(ids)) if ids else {}
     for place in places:
-        if place[name] in ids:
+        if isinstance(place[name], list):
+            place[name] = [loaded.get(each, each) for each in place[name]]
+        elif place[name] in ids:
             place[name] = loaded.get(place[name], place[name])
+
+
+def _listed(value: Any) -> list[Any]:
+    """The ids or objects at a field that has one of them, or a list of them."""
+    return value if isinstance(value, list) else [value]
 
 
 def _include(

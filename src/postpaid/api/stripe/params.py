@@ -18,8 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
+from zoneinfo import available_timezones
 
 from annotated_types import MaxLen
 from pydantic import (
@@ -239,6 +241,25 @@ def _instant(value: Any) -> datetime:
 
 Instant: TypeAlias = Annotated[datetime, BeforeValidator(_instant)]
 """ISO 8601 with a time zone on the wire, as in v2; an aware UTC datetime inside."""
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """The names of the IANA time zone database."""
+    return frozenset(available_timezones())
+
+
+def _time_zone(value: Any) -> str:
+    if not isinstance(value, str) or value not in zone_names():
+        raise refuse(
+            f"Invalid time zone: {_shown(value)}; must be a name of the IANA time zone database, "
+            "like Europe/Berlin."
+        )
+    return value
+
+
+TimeZone: TypeAlias = Annotated[str, BeforeValidator(_time_zone)]
+"""The name of a time zone, like Europe/Berlin."""
 
 
 class TimeRange(Params):

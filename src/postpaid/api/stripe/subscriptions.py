@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 
 from postpaid.api.stripe import catalog as stripe_catalog
-from postpaid.api.stripe.expand import expandable, includable, loader, nested
+from postpaid.api.stripe import discounts as stripe_discounts
+from postpaid.api.stripe.cycles import (
+    STOPS,
+    CycleFields,
+    StopFields,
+    cycles_from_stripe,
+    cycles_to_stripe,
+    stops_from_stripe,
+)
+from postpaid.api.stripe.discounts import Discounts, TaxRateIds
+from postpaid.api.stripe.expand import expandable, includable, loaded, loader, nested
+from postpaid.api.stripe.limits import (
+    LIMITS,
+    ItemLimitFields,
+    LimitFields,
+    item_limits_from_stripe,
+    item_thresholds_to_stripe,
+    limits_from_stripe,
+    thresholds_to_stripe,
+)
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
     Boolean,
@@ -24,21 +43,36 @@ from postpaid.api.stripe.params import (
     merge_metadata,
 )
 from postpaid.api.stripe.routes import Call, Routes
+from postpaid.api.stripe.subscription_changes import (
+    CHANGES,
+    ChangeFields,
+    CollectionFields,
+    change_now,
+    is_change,
+    made,
+)
 from postpaid.billing import subscribe
+from postpaid.billing.apply_updates import shown_after
+from postpaid.billing.change import Changed, cancel_now
+from postpaid.billing.manage_discounts import rediscount_subscription
+from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import Begun, NewItem, NewSubscription, PaymentBehavior
 from postpaid.core.catalog import Price
-from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.changes import ProrationBehavior
+from postpaid.core.errors import InvalidRequest, NotFound, Path
 from postpaid.core.subscriptions import (
     ENDED,
     BillingMode,
     CollectionMethod,
     Item,
+    ProrationDiscounts,
     Subscription,
     SubscriptionStatus,
 )
 from postpaid.storage import catalog, subscriptions
 from postpaid.storage.database import Connection
+from postpaid.storage.paging import Rows
 
 routes = Routes("Subscriptions")
 
@@ -54,15 +88,22 @@ Feedback = Literal[
 ]
 
 
-class ItemCreate(Params):
+class ItemCreate(ItemLimitFields):
     """One price to subscribe to."""
 
     price: Id
+    discounts: Discounts = None
     quantity: Annotated[int, Integer(0, 10**9)] | None = None
     metadata: Metadata | None = None
+    tax_rates: TaxRateIds = None
+
+
+class FlexibleParam(Params):
+    proration_discounts: ProrationDiscounts = ProrationDiscounts.INCLUDED
 
 
 class BillingModeParam(Params):
+    flexible: FlexibleParam | None = None
     type: BillingMode
 
 
@@ -71,7 +112,7 @@ class CancellationDetails(Params):
     feedback: Unsettable[Feedback] = None
 
 
-class SubscriptionCreate(Params):
+class SubscriptionCreate(LimitFields, CycleFields):
     customer: Id
     items: Annotated[list[ItemCreate], Len(1, 20)]
     billing_mode: BillingModeParam | None = None
@@ -80,17 +121,21 @@ class SubscriptionCreate(Params):
     currency: Currency | None = None
     days_until_due: Annotated[int, Integer(0, 730)] | None = None
     default_payment_method: Id | None = None
+    default_tax_rates: TaxRateIds = None
     description: Annotated[str, Text(500)] | None = None
+    discounts: Discounts = None
     metadata: Metadata | None = None
     off_session: Boolean | None = None
     payment_behavior: PaymentBehavior = PaymentBehavior.ALLOW_INCOMPLETE
 
 
-class SubscriptionUpdate(Params):
+class SubscriptionUpdate(LimitFields, ChangeFields, CollectionFields, StopFields):
     cancel_at_period_end: Boolean | None = None
     cancellation_details: CancellationDetails | None = None
     default_payment_method: Unsettable[Id] = None
+    default_tax_rates: TaxRateIds = None
     description: Unsettable[Annotated[str, Text(500)]] = None
+    discounts: Discounts = None
     metadata: Metadata | None = None
     off_session: Boolean | None = None
 
@@ -151,10 +196,20 @@ def from_stripe(params: SubscriptionCreate) -> NewSubscription:
     return NewSubscription(
         customer_id=params.customer,
         items=[
-            NewItem(item.price, item.quantity, merge_metadata({}, item.metadata))
+            NewItem(
+                item.price,
+                item.quantity,
+                merge_metadata({}, item.metadata),
+                discounts=stripe_discounts.from_stripe(item.discounts),
+                tax_rate_ids=item.tax_rates or (),
+                **item_limits_from_stripe(item),
+            )
             for item in params.items
         ],
         billing_mode=params.billing_mode.type if params.billing_mode else BillingMode.FLEXIBLE,
+        proration_discounts=params.billing_mode.flexible.proration_discounts
+        if params.billing_mode and params.billing_mode.flexible
+        else ProrationDiscounts.INCLUDED,
         collection_method=params.collection_method,
         days_until_due=params.days_until_due,
         payment_behavior=params.payment_behavior,
@@ -163,6 +218,10 @@ def from_stripe(params: SubscriptionCreate) -> NewSubscription:
         currency=params.currency,
         description=params.description,
         metadata=merge_metadata({}, params.metadata),
+        limits=limits_from_stripe(params),
+        **cycles_from_stripe(params),
+        discounts=stripe_discounts.from_stripe(params.discounts),
+        tax_rate_ids=params.default_tax_rates or (),
     )
 
 
@@ -184,12 +243,8 @@ def list_(call: Call, params: SubscriptionList) -> dict[str, Any]:
             created_from=created_from,
             created_before=created_before,
         )
-        prices = prices_of(conn, call.act, found.rows)
-        return listing(
-            "/v1/subscriptions",
-            found,
-            lambda each: to_stripe(each, prices, livemode=call.act.livemode),
-        )
+        shown = render_many(conn, call.act, found.rows)
+        return listing("/v1/subscriptions", Rows(shown, found.has_more), lambda each: each)
 
     return call.read(read)
 
@@ -216,41 +271,53 @@ def update(call: Call, params: SubscriptionUpdate, subscription: str) -> dict[st
     """Update what bills nothing: metadata, description, payment method, whether it ends."""
     given = params.given()
     given.pop("off_session", None)
+    given = {name: value for name, value in given.items() if name not in LIMITS | CHANGES | STOPS}
+    given |= limits_from_stripe(params)
 
-    def write(conn: Connection) -> dict[str, Any]:
-        before, _ = subscribe.lock(conn, call.act, subscription)
-        changed = dict(given)
+    def write(conn: Connection) -> Changed:
+        before, customer = subscribe.lock(conn, call.act, subscription)
+        prorates = params.proration_behavior != ProrationBehavior.NONE
+        changed = given | stops_from_stripe(params, before, prorates)
+        if "discounts" in changed:
+            asked = stripe_discounts.from_stripe(changed.pop("discounts"))
+            changed["discount_ids"] = rediscount_subscription(
+                conn, call.act, before, customer, asked
+            )
+        if "default_tax_rates" in changed:
+            at: Path = ("default_tax_rates",)
+            asked_rates = {at: changed.pop("default_tax_rates")}
+            [changed["tax_rate_ids"]] = check_tax_rates(conn, call.act, asked_rates).values()
         if "metadata" in changed:
             changed["metadata"] = merge_metadata(before.metadata, changed["metadata"])
         if "default_payment_method" in changed:
             changed["default_payment_method_id"] = changed.pop("default_payment_method")
         if details := changed.pop("cancellation_details", None):
             changed |= {f"cancellation_{key}": value for key, value in details.given().items()}
-        after = subscribe.update_subscription(conn, call.act, subscription, changed)
-        return _render(conn, call, after)
+        if changed or not is_change(params):
+            subscribe.update_subscription(conn, call.act, subscription, changed)
+        if not is_change(params):
+            return Changed(subscription)
+        return change_now(conn, call.act, before, params)
 
-    return call.write(write)
+    return made(call, write, lambda conn: _one(conn, call, subscription))
 
 
 @routes.delete("/v1/subscriptions/{subscription}", returns="subscription")
 def cancel(call: Call, params: SubscriptionCancel, subscription: str) -> dict[str, Any]:
-    """Cancel a subscription now; usage that is not invoiced yet is not billed."""
-    for name in ("invoice_now", "prorate"):
-        if getattr(params, name):
-            raise InvalidRequest(f"{name} is not supported yet; leave it out.", param=name)
+    """Cancel a subscription now; without ``invoice_now`` the usage so far is not billed."""
     details = params.cancellation_details or CancellationDetails()
-    return call.write(
-        lambda conn: _render(
+    return made(
+        call,
+        lambda conn: cancel_now(
             conn,
-            call,
-            subscribe.cancel_subscription(
-                conn,
-                call.act,
-                subscription,
-                comment=details.comment,
-                feedback=details.feedback,
-            ),
-        )
+            call.act,
+            subscription,
+            invoice_now=params.invoice_now,
+            prorate=params.prorate,
+            comment=details.comment,
+            feedback=details.feedback,
+        ),
+        lambda conn: _one(conn, call, subscription),
     )
 
 
@@ -271,20 +338,43 @@ def _render(conn: Connection, call: Call, subscription: Subscription) -> dict[st
 def prices_of(conn: Connection, act: Act, shown: Sequence[Subscription]) -> dict[str, Price]:
     """The prices of the subscriptions' items, by id."""
     return catalog.load_prices(
-        conn, act.account_id, {item.price_id for each in shown for item in each.items}
+        conn,
+        act.account_id,
+        {
+            item.price_id
+            for each in shown
+            for one in (each, shown_after(each))
+            if one
+            for item in one.items
+        },
     )
 
 
 def render_many(conn: Connection, act: Act, shown: Sequence[Subscription]) -> list[dict[str, Any]]:
-    """Many subscriptions with one statement for all their prices."""
+    """Many subscriptions with a few statements for all their prices, discounts and tax rates."""
     prices = prices_of(conn, act, shown)
-    return [to_stripe(each, prices, livemode=act.livemode) for each in shown]
+    every = [one for each in shown for one in (each, shown_after(each)) if one]
+    holders: list[Subscription | Item] = [*every, *(item for each in every for item in each.items)]
+    over = stripe_discounts.over(
+        conn, act, [key for each in holders for key in each.discount_ids or ()]
+    )
+    rates = loaded(
+        conn, act, "tax_rate", [key for each in holders for key in each.tax_rate_ids or ()]
+    )
+    return [
+        to_stripe(each, prices, rates=rates, over=over, livemode=act.livemode) for each in shown
+    ]
 
 
 def to_stripe(
-    subscription: Subscription, prices: Mapping[str, Price], *, livemode: bool
+    subscription: Subscription,
+    prices: Mapping[str, Price],
+    *,
+    rates: Mapping[str, dict[str, Any]],
+    over: Container[str],
+    livemode: bool,
 ) -> dict[str, Any]:
-    """A subscription with its items and their prices."""
+    """A subscription with its items, their prices, and discounts that are not ``over``."""
     flexible = subscription.billing_mode == BillingMode.FLEXIBLE
     return {
         "id": subscription.id,
@@ -293,15 +383,15 @@ def to_stripe(
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": seconds(subscription.anchor_at),
-        "billing_cycle_anchor_config": None,
         "billing_mode": {
-            "flexible": {"proration_discounts": "included"} if flexible else None,
+            "flexible": {"proration_discounts": subscription.proration_discounts}
+            if flexible
+            else None,
             "type": subscription.billing_mode,
             "updated_at": seconds(subscription.billing_mode_at),
         },
         "billing_schedules": [],
-        "billing_thresholds": None,
-        "cancel_at": _cancel_at(subscription),
+        "billing_thresholds": thresholds_to_stripe(subscription),
         "cancel_at_period_end": subscription.cancel_at_period_end,
         "canceled_at": seconds(subscription.canceled_at),
         "cancellation_details": {
@@ -318,21 +408,16 @@ def to_stripe(
         "days_until_due": subscription.days_until_due,
         "default_payment_method": subscription.default_payment_method_id,
         "default_source": None,
-        "default_tax_rates": [],
+        "default_tax_rates": [rates[key] for key in subscription.tax_rate_ids or ()],
         "description": subscription.description,
-        "discounts": [],
+        "discounts": [key for key in subscription.discount_ids or () if key not in over],
         "ended_at": seconds(subscription.ended_at),
-        "invoice_settings": {
-            "account_tax_ids": None,
-            "custom_fields": None,
-            "description": None,
-            "footer": None,
-            "issuer": {"account": None, "type": "self"},
-        },
         "items": {
             "object": "list",
             "data": [
-                _item_to_stripe(item, prices[item.price_id], livemode=livemode)
+                item_to_stripe(
+                    item, prices[item.price_id], rates=rates, over=over, livemode=livemode
+                )
                 for item in subscription.items
             ],
             "has_more": False,
@@ -342,60 +427,80 @@ def to_stripe(
         "latest_invoice": subscription.latest_invoice_id,
         "livemode": livemode,
         "managed_payments": None,
+        "maximum_amount": subscription.maximum_amount,
         "metadata": subscription.metadata,
+        "minimum_amount": subscription.minimum_amount,
         "next_pending_invoice_item_invoice": None,
         "on_behalf_of": None,
-        "pause_collection": None,
-        "payment_settings": {
-            "payment_method_options": None,
-            "payment_method_types": None,
-            "save_default_payment_method": "off",
-        },
         "pending_invoice_item_interval": None,
         "pending_setup_intent": None,
-        "pending_update": None,
+        "pending_update": _pending_update(
+            subscription, prices, rates=rates, over=over, livemode=livemode
+        ),
         "presentment_details": None,
-        "schedule": None,
+        "schedule": subscription.schedule_id,
         "start_date": seconds(subscription.start_at),
         "status": subscription.status,
-        "status_details": None,
         "test_clock": subscription.clock_id,
         "transfer_data": None,
-        "trial_end": None,
-        "trial_settings": {
-            "end_behavior": {
-                "billing_cycle_anchor": None,
-                "missing_payment_method": "create_invoice",
-            }
-        },
-        "trial_start": None,
+        **cycles_to_stripe(subscription),
     }
 
 
-def _cancel_at(subscription: Subscription) -> int | None:
-    """Stripe: the end of the period when it is to end with it."""
-    if not subscription.cancel_at_period_end or subscription.ended_at:
+def _pending_update(
+    subscription: Subscription,
+    prices: Mapping[str, Price],
+    *,
+    rates: Mapping[str, dict[str, Any]],
+    over: Container[str],
+    livemode: bool,
+) -> dict[str, Any] | None:
+    """What the subscription will be once the invoice of its change is paid."""
+    after = shown_after(subscription)
+    if after is None:
         return None
-    return seconds(min(item.period_end for item in subscription.items))
+    resets = after.anchor_at != subscription.anchor_at
+    tries = after.trial_end_at != subscription.trial_end_at
+    return {
+        "billing_cycle_anchor": seconds(after.anchor_at) if resets else None,
+        "cancel_at_period_end": None,
+        "discount": None,
+        "discounts": None,
+        "expires_at": seconds(subscription.pending_update_expires_at),
+        "metadata": None,
+        "subscription_items": [
+            item_to_stripe(item, prices[item.price_id], rates=rates, over=over, livemode=livemode)
+            for item in after.items
+        ],
+        "trial_end": seconds(after.trial_end_at) if tries else None,
+        "trial_from_plan": None,
+    }
 
 
-def _item_to_stripe(item: Item, price: Price, *, livemode: bool) -> dict[str, Any]:
+def item_to_stripe(
+    item: Item,
+    price: Price,
+    *,
+    rates: Mapping[str, dict[str, Any]],
+    over: Container[str],
+    livemode: bool,
+) -> dict[str, Any]:
     return {
         "id": item.id,
         "object": "subscription_item",
         "billed_until": seconds(item.period_start if price.metered else item.period_end),
-        "billing_thresholds": None,
+        "billing_thresholds": item_thresholds_to_stripe(item),
         "created": seconds(item.created_at),
         "current_period_end": seconds(item.period_end),
         "current_period_start": seconds(item.period_start),
         "current_trial": None,
-        "discounts": [],
+        "discounts": [key for key in item.discount_ids or () if key not in over],
         "metadata": item.metadata,
         "plan": stripe_catalog.plan_to_stripe(price, livemode=livemode),
         "price": stripe_catalog.price_to_stripe(price, livemode=livemode),
         "quantity": item.quantity,
         "subscription": item.subscription_id,
-        "tax_rates": [],
+        "tax_rates": [rates[key] for key in item.tax_rate_ids or ()],
     }
 
 
@@ -430,5 +535,7 @@ nested("subscription_item", "price", "price")
 
 expandable("subscription", "customer", load="customer")
 expandable("subscription", "default_payment_method", load="payment_method")
+expandable("subscription", "discounts", load="discount")
+expandable("subscription_item", "discounts", load="discount")
 expandable("subscription", "latest_invoice", load="invoice")
 expandable("subscription", "test_clock", load="test_helpers.test_clock")

@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
-from functools import cache
 from itertools import islice
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 from annotated_types import MaxLen
 
 from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Id, ListParams, Text, TextMap, Timestamp
+from postpaid.api.stripe.params import Id, ListParams, Text, TextMap, Timestamp, zone_names
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.core.calendar_windows import Step, is_boundary, windows_between
 from postpaid.core.errors import InvalidRequest, NotFound
@@ -136,18 +135,13 @@ def _zone(params: SummaryList) -> tzinfo:
             "time_zone says where windows begin, so value_grouping_window is needed with it.",
             param="time_zone",
         )
-    if params.time_zone not in _zone_names():
+    if params.time_zone not in zone_names():
         raise InvalidRequest(
             f"Invalid time zone: {params.time_zone}; must be a name of the IANA time zone "
             "database, like Europe/Berlin.",
             param="time_zone",
         )
     return UTC if params.time_zone == "UTC" else ZoneInfo(params.time_zone)
-
-
-@cache
-def _zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
 
 
 def _check_dimensions(params: SummaryList, meter: Meter) -> None:

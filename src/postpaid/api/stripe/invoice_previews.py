@@ -1,0 +1,216 @@
+"""Invoices that do not exist yet: what would be billed if time passed, or something changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from postpaid.api.stripe.discounts import Discounts, TaxRateIds
+from postpaid.api.stripe.params import Boolean, Currency, Id, Params, Timestamp
+from postpaid.api.stripe.routes import Call
+from postpaid.api.stripe.subscription_changes import (
+    TurnFields,
+    change_from_stripe,
+)
+from postpaid.api.stripe.subscriptions import BillingModeParam, ItemCreate, SubscriptionCreate
+from postpaid.api.stripe.subscriptions import from_stripe as subscription_from_stripe
+from postpaid.billing import close_periods, subscribe
+from postpaid.billing.change import (
+    Change,
+    preview_change,
+    preview_end,
+)
+from postpaid.core.errors import BillingError, InvalidRequest, NotFound, Path
+from postpaid.core.invoicing import Invoice
+from postpaid.core.stops import CancelAt, resolve_cancel_at
+from postpaid.core.subscriptions import Subscription
+from postpaid.core.values import replace
+from postpaid.storage import customers, subscriptions
+from postpaid.storage.database import Connection
+
+
+def _as_object(value: Any) -> Any:
+    """Before 2026-09-30 an anchor was a word or an instant; now it is an object."""
+    if not isinstance(value, str):
+        return value
+    return {"type": "timestamp", "timestamp": value} if value.isdigit() else {"type": value}
+
+
+class PreviewAnchor(Params):
+    type: Literal["now", "unchanged", "timestamp"]
+    timestamp: Timestamp | None = None
+
+
+class PreviewDetails(TurnFields):
+    """What is asked of the subscription, or of the one that would be created."""
+
+    billing_cycle_anchor: Annotated[PreviewAnchor, BeforeValidator(_as_object)] | None = None
+    billing_mode: BillingModeParam | None = None
+    cancel_at: Timestamp | CancelAt | None = None
+    cancel_at_period_end: Boolean | None = None
+    cancel_now: Boolean = False
+    default_tax_rates: TaxRateIds = None
+    start_date: Timestamp | None = None
+
+
+class InvoicePreview(Params):
+    currency: Currency | None = None
+    customer: Id | None = None
+    discounts: Discounts = None
+    preview_mode: Literal["next", "recurring"] = "next"
+    subscription: Id | None = None
+    subscription_details: PreviewDetails | None = None
+
+
+def preview(conn: Connection, call: Call, params: InvoicePreview) -> Invoice:
+    """The invoice that is asked for. Raises ``InvalidRequest`` when none is to come."""
+    details = params.subscription_details or PreviewDetails()
+    try:
+        if params.subscription is None:
+            return _without_subscription(conn, call, params, details)
+        return _of_subscription(conn, call, params, details)
+    except BillingError as error:
+        if error.param and error.param[0] in PreviewDetails.model_fields:  # which is within here
+            error.param = ("subscription_details", *error.param)
+        raise
+
+
+def _without_subscription(
+    conn: Connection, call: Call, params: InvoicePreview, details: PreviewDetails
+) -> Invoice:
+    if params.customer is None:
+        raise InvalidRequest(
+            "You must give a `subscription`, or a `customer` with `subscription_details[items]`.",
+            param="subscription",
+            code="parameter_missing",
+        )
+    if details.items is None:
+        return _of_customer(conn, call, params.customer)
+    asked = subscription_from_stripe(_creation(params.customer, params, details))
+    return subscribe.preview_new(conn, call.act, asked)
+
+
+def _creation(customer: str, params: InvoicePreview, details: PreviewDetails) -> SubscriptionCreate:
+    """The creation that the details stand for."""
+    items = []
+    for place, each in enumerate(details.items or ()):
+        if each.price is None:
+            raise InvalidRequest(
+                "Missing required param: items[price].",
+                param=("items", place, "price"),
+                code="parameter_missing",
+            )
+        given = {k: v for k, v in each.given().items() if k in ItemCreate.model_fields}
+        items.append(ItemCreate.model_construct(set(given), **given))
+    anchor = details.billing_cycle_anchor
+    said = {
+        "billing_cycle_anchor": anchor.timestamp if anchor else None,
+        "billing_mode": details.billing_mode,
+        "backdate_start_date": details.start_date,
+        "cancel_at": details.cancel_at,
+        "cancel_at_period_end": details.cancel_at_period_end,
+        "currency": params.currency,
+        "default_tax_rates": details.default_tax_rates,
+        "discounts": params.discounts,
+        "trial_end": details.trial_end,
+    }
+    if "proration_behavior" in details.model_fields_set:
+        said["proration_behavior"] = details.proration_behavior
+    given = {
+        name: value
+        for name, value in said.items()
+        if value is not None and name in SubscriptionCreate.model_fields
+    }
+    return SubscriptionCreate.model_construct(
+        {*given, "customer", "items"}, customer=customer, items=items, **given
+    )
+
+
+def _of_subscription(
+    conn: Connection, call: Call, params: InvoicePreview, details: PreviewDetails
+) -> Invoice:
+    assert params.subscription is not None
+    found = subscriptions.load(conn, call.act.account_id, [params.subscription])
+    if params.subscription not in found:
+        raise NotFound.of("subscription", params.subscription, param="subscription")
+    subscription = found[params.subscription]
+    if params.customer not in (None, subscription.customer_id):
+        raise InvalidRequest(
+            f"The subscription {subscription.id} does not belong to customer {params.customer}.",
+            param="subscription",
+        )
+    _refuse_adjustments(params, details)
+    invoice = _of_change(conn, call, subscription, params, details)
+    if invoice is None:
+        raise InvalidRequest(
+            f"No upcoming invoices for subscription: {subscription.id}",
+            param="subscription",
+            code="invoice_upcoming_none",
+        )
+    return invoice
+
+
+def _refuse_adjustments(params: InvoicePreview, details: PreviewDetails) -> None:
+    """What a subscription has is previewed as it has it; what it is to have is given to it."""
+    given: list[tuple[Path, object]] = [
+        (("discounts",), params.discounts),
+        (("default_tax_rates",), details.default_tax_rates),
+    ]
+    for i, each in enumerate(details.items or ()):
+        given.append((("items", i, "discounts"), each.discounts))
+        given.append((("items", i, "tax_rates"), each.tax_rates))
+    for path, value in given:
+        if value is not None:
+            raise InvalidRequest(
+                "Other discounts and tax rates than a subscription has cannot be previewed; update "
+                "the subscription, and preview it then.",
+                param=path,
+            )
+
+
+def _of_change(
+    conn: Connection,
+    call: Call,
+    subscription: Subscription,
+    params: InvoicePreview,
+    details: PreviewDetails,
+) -> Invoice | None:
+    [customer] = customers.load(conn, call.act.account_id, [subscription.customer_id]).values()
+    asked = _asked(subscription, details, customer.now(call.act.now))
+    if details.cancel_now:
+        return preview_end(conn, call.act, subscription.id, asked)
+    recurring = params.preview_mode == "recurring"
+    plain = Change(subscription.id, proration=asked.proration, prorated_at=asked.prorated_at)
+    if recurring or asked != replace(plain, usage_pricing=asked.usage_pricing):
+        return preview_change(conn, call.act, asked, recurring=recurring)
+    return close_periods.preview(conn, call.act, [subscription])
+
+
+def _asked(subscription: Subscription, details: PreviewDetails, now: datetime) -> Change:
+    fields: dict[str, Any] = {}
+    if details.cancel_at_period_end is not None:
+        fields["cancel_at_period_end"] = details.cancel_at_period_end
+    if details.cancel_at is not None:
+        fields["cancel_at"] = resolve_cancel_at(details.cancel_at, subscription.items, now)
+    anchor = details.billing_cycle_anchor
+    resets = anchor is not None and anchor.type == "now"
+    asked = change_from_stripe(subscription, details, now=now, resets_anchor=resets)
+    return replace(asked, fields=fields)
+
+
+def _of_customer(conn: Connection, call: Call, customer_id: str) -> Invoice:
+    """Stripe: with a customer alone, the next invoice of whichever subscription renews first."""
+    customer = customers.find(conn, call.act.account_id, customer_id)
+    if customer is None or customer.deleted_at:
+        raise NotFound.of("customer", customer_id, param="customer")
+    running = subscriptions.running_of_customers(conn, call.act.account_id, [customer_id])
+    renewing = [each for each in running.values() if each.closes_at]
+    if (invoice := close_periods.preview(conn, call.act, renewing)) is not None:
+        return invoice
+    raise InvalidRequest(
+        f"No upcoming invoices for customer: {customer_id}",
+        param="customer",
+        code="invoice_upcoming_none",
+    )

@@ -1,0 +1,194 @@
+"""Items of subscriptions by themselves, as Stripe shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from postpaid.api.stripe.expand import loader
+from postpaid.api.stripe.limits import ItemLimitFields
+from postpaid.api.stripe.lists import listing
+from postpaid.api.stripe.params import Boolean, Id, ListParams, Metadata
+from postpaid.api.stripe.routes import Call, Routes
+from postpaid.api.stripe.subscription_changes import (
+    ItemUpdate,
+    PaymentFields,
+    Quantity,
+    item_from_stripe,
+    made,
+)
+from postpaid.api.stripe.subscriptions import render_many
+from postpaid.billing import change as changing
+from postpaid.billing.change import Change, Changed, ItemChange, UsagePricing
+from postpaid.billing.perform import Act
+from postpaid.core.errors import BillingError, NotFound
+from postpaid.core.subscriptions import Item, Subscription
+from postpaid.storage import subscriptions
+from postpaid.storage.database import Connection
+from postpaid.storage.paging import Rows
+
+routes = Routes("Subscription items")
+
+
+class SubscriptionItemCreate(PaymentFields, ItemLimitFields):
+    subscription: Id
+    price: Id
+    metadata: Metadata | None = None
+    quantity: Quantity | None = None
+
+
+class SubscriptionItemUpdate(PaymentFields, ItemLimitFields):
+    metadata: Metadata | None = None
+    off_session: Boolean | None = None
+    price: Id | None = None
+    quantity: Quantity | None = None
+    usage_pricing: UsagePricing = UsagePricing.SPLIT
+
+
+class SubscriptionItemDelete(PaymentFields):
+    clear_usage: Boolean | None = None  # Stripe: of no effect with meters
+
+
+class SubscriptionItemList(ListParams):
+    subscription: Id
+
+
+@routes.get("/v1/subscription_items", returns="subscription_item", many=True)
+def list_(call: Call, params: SubscriptionItemList) -> dict[str, Any]:
+    """List a subscription's items, newest first."""
+
+    def read(conn: Connection) -> dict[str, Any]:
+        found = subscriptions.load(conn, call.act.account_id, [params.subscription])
+        if params.subscription not in found:
+            raise NotFound.of("subscription", params.subscription, param="subscription")
+        subscription = found[params.subscription]
+        shown = _shown(conn, call.act, [subscription])
+        return listing(
+            "/v1/subscription_items",
+            _page(subscription, params),
+            lambda item: shown[item.id],
+        )
+
+    return call.read(read)
+
+
+@routes.get("/v1/subscription_items/{item}", returns="subscription_item")
+def retrieve(call: Call, item: str) -> dict[str, Any]:
+    """Retrieve an item."""
+    return call.read(lambda conn: _one(conn, call.act, item))
+
+
+@routes.post("/v1/subscription_items", returns="subscription_item")
+def create(call: Call, params: SubscriptionItemCreate) -> dict[str, Any]:
+    """Add an item to a running subscription."""
+    asked = _item(params)
+    return made(
+        call,
+        lambda conn: _change(conn, call.act, params.subscription, item_from_stripe(asked), params),
+        lambda conn: _newest(conn, call.act, params.subscription, params.price),
+    )
+
+
+@routes.post("/v1/subscription_items/{item}", returns="subscription_item")
+def update(call: Call, params: SubscriptionItemUpdate, item: str) -> dict[str, Any]:
+    """Change an item: its price, its quantity, its metadata."""
+
+    def begin(conn: Connection) -> Changed:
+        subscription, before = _find(conn, call.act, item)
+        asked = _item(params, id=item)
+        to = item_from_stripe(asked, before.metadata)
+        return _change(conn, call.act, subscription.id, to, params)
+
+    return made(call, begin, lambda conn: _one(conn, call.act, item))
+
+
+@routes.delete("/v1/subscription_items/{item}", returns="subscription_item")
+def delete(call: Call, params: SubscriptionItemDelete, item: str) -> dict[str, Any]:
+    """Take an item off its subscription; the last one stays (cancel the subscription instead)."""
+
+    def begin(conn: Connection) -> Changed:
+        subscription, _ = _find(conn, call.act, item)
+        return _change(conn, call.act, subscription.id, ItemChange(item, deleted=True), params)
+
+    gone = {"id": item, "object": "subscription_item", "deleted": True}
+    return made(call, begin, lambda conn: gone)
+
+
+def _item(params: PaymentFields, **more: str) -> ItemUpdate:
+    """What is said of the item itself."""
+    given = {
+        name: value for name, value in params.given().items() if name in ItemUpdate.model_fields
+    }
+    return ItemUpdate.model_construct(set(given) | set(more), **given, **more)
+
+
+def _change(
+    conn: Connection, act: Act, subscription_id: str, item: ItemChange, params: PaymentFields
+) -> Changed:
+    asked = Change(
+        subscription_id,
+        items=[item],
+        proration=params.proration_behavior,
+        prorated_at=params.proration_date,
+        payment=params.payment_behavior,
+    )
+    try:
+        return changing.change(conn, act, [asked])[0]
+    except BillingError as error:
+        if error.param[:2] == ("items", 0):  # which is what all of this is about
+            error.param = error.param[2:]
+        raise
+
+
+def _find(conn: Connection, act: Act, item_id: str) -> tuple[Subscription, Item]:
+    found = subscriptions.of_items(conn, act.account_id, [item_id])
+    if item_id not in found:
+        raise NotFound.of("subscription_item", item_id)
+    subscription = found[item_id]
+    return subscription, next(item for item in subscription.items if item.id == item_id)
+
+
+def _one(conn: Connection, act: Act, item_id: str) -> dict[str, Any]:
+    subscription, _ = _find(conn, act, item_id)
+    return _shown(conn, act, [subscription])[item_id]
+
+
+def _newest(conn: Connection, act: Act, subscription_id: str, price_id: str) -> dict[str, Any]:
+    """The item that sells the price: there is one, or the change that adds it still waits."""
+    [subscription] = subscriptions.load(conn, act.account_id, [subscription_id]).values()
+    [shown] = render_many(conn, act, [subscription])
+    items = [
+        *shown["items"]["data"],
+        *(shown["pending_update"] or {}).get("subscription_items", ()),
+    ]
+    found: dict[str, Any] = next(each for each in items if each["price"]["id"] == price_id)
+    return found
+
+
+def _shown(conn: Connection, act: Act, shown: Sequence[Subscription]) -> dict[str, dict[str, Any]]:
+    """The items of these subscriptions by id."""
+    rendered = render_many(conn, act, shown)
+    return {item["id"]: item for each in rendered for item in each["items"]["data"]}
+
+
+def _page(subscription: Subscription, params: SubscriptionItemList) -> Rows[Item]:
+    """A page of the items. There are at most twenty, so they are read whole."""
+    items = sorted(subscription.items, key=lambda item: item.id, reverse=True)
+    ids = [item.id for item in items]
+    cursor = params.starting_after or params.ending_before
+    if cursor is not None and cursor not in ids:
+        name = "starting_after" if params.starting_after else "ending_before"
+        raise NotFound.of("subscription_item", cursor, param=name)
+    if params.starting_after:
+        items = items[ids.index(params.starting_after) + 1 :]
+    elif params.ending_before:
+        items = items[: ids.index(params.ending_before)]
+        return Rows(items[-params.limit :], has_more=len(items) > params.limit)
+    return Rows(items[: params.limit], has_more=len(items) > params.limit)
+
+
+@loader("subscription_item")
+def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found = {each.id: each for each in subscriptions.of_items(conn, act.account_id, ids).values()}
+    shown = _shown(conn, act, list(found.values()))
+    return {key: shown[key] for key in ids if key in shown}

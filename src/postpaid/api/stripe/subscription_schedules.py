@@ -1,0 +1,563 @@
+"""Subscription schedules as Stripe shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from annotated_types import Len, MaxLen
+
+from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.limits import (
+    BillingThresholds,
+    ItemLimitFields,
+    item_limits_from_stripe,
+)
+from postpaid.api.stripe.lists import listing, seconds
+from postpaid.api.stripe.params import (
+    Boolean,
+    Currency,
+    Id,
+    Integer,
+    ListParams,
+    Metadata,
+    Params,
+    Text,
+    TimeRange,
+    Timestamp,
+    Unsettable,
+    merge_metadata,
+)
+from postpaid.api.stripe.routes import Call, Routes
+from postpaid.billing import change, manage_schedules, subscribe
+from postpaid.billing.change import Changed, ChangePayment
+from postpaid.billing.manage_schedules import NewSchedule
+from postpaid.billing.perform import Act
+from postpaid.billing.subscribe import Begun, PaymentBehavior
+from postpaid.core.changes import ProrationBehavior
+from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.periods import Interval, Recurrence
+from postpaid.core.schedules import (
+    PHASES_MAX,
+    AskedPhase,
+    EndBehavior,
+    Phase,
+    PhaseExtra,
+    PhaseItem,
+    Schedule,
+)
+from postpaid.core.subscriptions import BillingMode, CollectionMethod
+from postpaid.storage import catalog, subscription_schedules
+from postpaid.storage.database import Connection
+
+routes = Routes("Subscription schedules")
+
+Quantity = Annotated[int, Integer(0, 10**9)]
+
+
+class ScheduledItem(ItemLimitFields):
+    price: Id
+    quantity: Quantity | None = None
+    metadata: Metadata = None
+    tax_rates: Unsettable[Annotated[list[Id], MaxLen(5)]] = None
+
+
+class ScheduledExtra(Params):
+    price: Id
+    quantity: Quantity = 1
+
+
+class Duration(Params):
+    interval: Interval
+    interval_count: Annotated[int, Integer(1, 1000)] = 1
+
+
+class ScheduledInvoiceSettings(Params):
+    days_until_due: Annotated[int, Integer(0, 730)] | None = None
+
+
+class PhaseParams(Params):
+    items: Annotated[list[ScheduledItem], Len(1, 20)]
+    add_invoice_items: Annotated[list[ScheduledExtra], MaxLen(20)] | None = None
+    billing_cycle_anchor: Literal["automatic", "phase_start"] | None = None
+    billing_thresholds: Unsettable[BillingThresholds] = None
+    collection_method: CollectionMethod | None = None
+    currency: Currency | None = None
+    default_payment_method: Id | None = None
+    description: Unsettable[Annotated[str, Text(500)]] = None
+    duration: Duration | None = None
+    end_date: Timestamp | Literal["now"] | None = None
+    invoice_settings: ScheduledInvoiceSettings | None = None
+    iterations: Annotated[int, Integer(1, 1000)] | None = None
+    metadata: Metadata = None
+    proration_behavior: ProrationBehavior = ProrationBehavior.CREATE_PRORATIONS
+    start_date: Timestamp | Literal["now"] | None = None
+    trial: Boolean = False
+    trial_end: Timestamp | Literal["now"] | None = None
+
+
+class DefaultSettings(Params):
+    billing_cycle_anchor: Literal["automatic", "phase_start"] | None = None
+    billing_thresholds: Unsettable[BillingThresholds] = None
+    collection_method: CollectionMethod | None = None
+    default_payment_method: Id | None = None
+    description: Unsettable[Annotated[str, Text(500)]] = None
+    invoice_settings: ScheduledInvoiceSettings | None = None
+
+
+class ScheduleBillingMode(Params):
+    type: BillingMode
+
+
+Phases = Annotated[list[PhaseParams], Len(1, PHASES_MAX)]
+
+
+class ScheduleCreate(Params):
+    billing_mode: ScheduleBillingMode | None = None
+    customer: Id | None = None
+    default_settings: DefaultSettings | None = None
+    end_behavior: EndBehavior = EndBehavior.RELEASE
+    from_subscription: Id | None = None
+    metadata: Metadata = None
+    phases: Phases | None = None
+    start_date: Timestamp | Literal["now"] | None = None
+
+
+class ScheduleUpdate(Params):
+    default_settings: DefaultSettings | None = None
+    end_behavior: EndBehavior | None = None
+    metadata: Metadata = None
+    phases: Phases | None = None
+    proration_behavior: ProrationBehavior = ProrationBehavior.CREATE_PRORATIONS
+
+
+class ScheduleCancel(Params):
+    invoice_now: Boolean = True
+    prorate: Boolean = True
+
+
+class ScheduleRelease(Params):
+    preserve_cancel_date: Boolean = False
+
+
+class ScheduleList(ListParams):
+    created: TimeRange | None = None
+    customer: Id | None = None
+    scheduled: Boolean | None = None
+
+
+@routes.post("/v1/subscription_schedules", returns="subscription_schedule")
+def create(call: Call, params: ScheduleCreate) -> dict[str, Any]:
+    """Create a schedule: of a customer, which starts a subscription; or of one that runs."""
+    if params.from_subscription is not None:
+        return _create_from_subscription(call, params, params.from_subscription)
+    if params.customer is None or params.phases is None:
+        missing = "customer" if params.customer is None else "phases"
+        raise InvalidRequest(
+            f"Missing required param: {missing}.", param=missing, code="parameter_missing"
+        )
+    asked = NewSchedule(
+        customer_id=params.customer,
+        phases=phases_from_stripe(params.phases, params.default_settings),
+        start_at=None if params.start_date == "now" else params.start_date,  # type: ignore[arg-type]
+        end_behavior=params.end_behavior,
+        billing_mode=params.billing_mode.type if params.billing_mode else BillingMode.FLEXIBLE,
+        default_settings=settings_from_stripe(params.default_settings),
+        metadata=merge_metadata({}, params.metadata),
+    )
+
+    def begin(conn: Connection) -> dict[str, Any]:
+        schedule, attempt_ids = manage_schedules.create_schedule(conn, call.act, asked)
+        return {
+            "schedule": schedule.id,
+            "subscription": schedule.subscription_id,
+            "attempts": attempt_ids,
+        }
+
+    def finish(begun: dict[str, Any]) -> dict[str, Any]:
+        if begun["subscription"]:
+            started = Begun(
+                begun["subscription"], begun["attempts"], PaymentBehavior.ALLOW_INCOMPLETE
+            )
+            subscribe.finish(call.database, call.act, started)
+        return call.read(lambda conn: _one(conn, call, begun["schedule"]))
+
+    return call.write_then(begin, finish)
+
+
+def _create_from_subscription(
+    call: Call, params: ScheduleCreate, subscription_id: str
+) -> dict[str, Any]:
+    beyond = params.model_fields_set - {"from_subscription"}
+    if beyond:
+        name = sorted(beyond)[0]
+        raise InvalidRequest(
+            f"You cannot set `{name}` if `from_subscription` is set.",
+            param=name,
+            code="parameters_exclusive",
+        )
+
+    def write(conn: Connection) -> dict[str, Any]:
+        made = manage_schedules.create_from_subscription(conn, call.act, subscription_id)
+        return _one(conn, call, made.id)
+
+    return call.write(write)
+
+
+@routes.get("/v1/subscription_schedules", returns="subscription_schedule", many=True)
+def list_(call: Call, params: ScheduleList) -> dict[str, Any]:
+    """List subscription schedules, newest first."""
+    created_from, created_before = params.created.bounds if params.created else (None, None)
+
+    def read(conn: Connection) -> dict[str, Any]:
+        found = subscription_schedules.list_page(
+            conn,
+            call.act.account_id,
+            params.page,
+            customer_id=params.customer,
+            scheduled=params.scheduled,
+            created_from=created_from,
+            created_before=created_before,
+        )
+        currencies = _currencies(conn, call.act, found.rows)
+        return listing(
+            "/v1/subscription_schedules",
+            found,
+            lambda each: to_stripe(each, currencies=currencies, livemode=call.act.livemode),
+        )
+
+    return call.read(read)
+
+
+@routes.get("/v1/subscription_schedules/{schedule}", returns="subscription_schedule")
+def retrieve(call: Call, schedule: str) -> dict[str, Any]:
+    """Retrieve a subscription schedule."""
+    return call.read(lambda conn: _one(conn, call, schedule))
+
+
+@routes.post("/v1/subscription_schedules/{schedule}", returns="subscription_schedule")
+def update(call: Call, params: ScheduleUpdate, schedule: str) -> dict[str, Any]:
+    """Update a subscription schedule; new phases take the place of all."""
+    phases = params.phases and phases_from_stripe(params.phases, params.default_settings)
+
+    def begin(conn: Connection) -> dict[str, Any]:
+        before, _, _ = manage_schedules.lock_schedule(conn, call.act, schedule)
+        changed: dict[str, Any] = {}
+        if params.end_behavior is not None:
+            changed["end_behavior"] = params.end_behavior
+        if params.default_settings is not None:
+            changed["default_settings"] = settings_from_stripe(params.default_settings)
+        if "metadata" in params.model_fields_set:
+            changed["metadata"] = merge_metadata(before.metadata, params.metadata)
+        _, made = manage_schedules.update_schedule(
+            conn, call.act, schedule, changed, phases, proration=params.proration_behavior
+        )
+        return {"changed": [_begun(each) for each in made]}
+
+    def finish(begun: dict[str, Any]) -> dict[str, Any]:
+        for each in begun["changed"]:
+            change.finish(call.database, call.act, _changed(each))
+        return call.read(lambda conn: _one(conn, call, schedule))
+
+    return call.write_then(begin, finish)
+
+
+@routes.post("/v1/subscription_schedules/{schedule}/release", returns="subscription_schedule")
+def release(call: Call, params: ScheduleRelease, schedule: str) -> dict[str, Any]:
+    """Let the subscription go on as it is, without the schedule."""
+
+    def write(conn: Connection) -> dict[str, Any]:
+        manage_schedules.release_schedule(
+            conn, call.act, schedule, keeps_end=params.preserve_cancel_date
+        )
+        return _one(conn, call, schedule)
+
+    return call.write(write)
+
+
+@routes.post("/v1/subscription_schedules/{schedule}/cancel", returns="subscription_schedule")
+def cancel(call: Call, params: ScheduleCancel, schedule: str) -> dict[str, Any]:
+    """Cancel a subscription schedule, and its subscription at once."""
+
+    def begin(conn: Connection) -> dict[str, Any]:
+        _, ended = manage_schedules.cancel_schedule(
+            conn,
+            call.act,
+            schedule,
+            invoice_now=params.invoice_now,
+            prorate=params.prorate,
+        )
+        return {"changed": [_begun(ended)] if ended else []}
+
+    def finish(begun: dict[str, Any]) -> dict[str, Any]:
+        for each in begun["changed"]:
+            change.finish(call.database, call.act, _changed(each))
+        return call.read(lambda conn: _one(conn, call, schedule))
+
+    return call.write_then(begin, finish)
+
+
+def _begun(changed: Changed) -> dict[str, Any]:
+    return {
+        "subscription": changed.subscription_id,
+        "invoice": changed.invoice_id,
+        "attempts": changed.attempt_ids,
+        "payment": changed.payment,
+    }
+
+
+def _changed(begun: dict[str, Any]) -> Changed:
+    return Changed(
+        begun["subscription"],
+        begun["invoice"],
+        begun["attempts"],
+        ChangePayment(begun["payment"]),
+    )
+
+
+# ─── What is asked ───────────────────────────────────────────────────────────────────────────
+
+
+def phases_from_stripe(
+    phases: Sequence[PhaseParams], defaults: DefaultSettings | None
+) -> list[AskedPhase]:
+    """The phases asked for, in the engine's words. Raises ``InvalidRequest``."""
+    return [_phase_from_stripe(phase, i, defaults) for i, phase in enumerate(phases)]
+
+
+def _phase_from_stripe(
+    phase: PhaseParams, place: int, defaults: DefaultSettings | None
+) -> AskedPhase:
+    at = ("phases", place)
+    lengths = [phase.end_date, phase.duration, phase.iterations]
+    if sum(each is not None for each in lengths) > 1:
+        raise InvalidRequest(
+            "You may only specify one of these parameters: end_date, duration, iterations.",
+            param=(*at, "end_date"),
+            code="parameters_exclusive",
+        )
+    for name in ("end_date", "trial_end"):
+        if getattr(phase, name) == "now":
+            raise InvalidRequest(
+                f"{name} must be a time here; update the schedule when it has come.",
+                param=(*at, name),
+            )
+    if phase.start_date == "now" and place:
+        raise InvalidRequest("Only the first phase can start now.", param=(*at, "start_date"))
+    method = phase.collection_method or (defaults and defaults.collection_method)
+    settings = phase.invoice_settings or (defaults and defaults.invoice_settings)
+    days = settings.days_until_due if settings else None
+    if (method == CollectionMethod.SEND_INVOICE) != (days is not None):
+        raise InvalidRequest(
+            "invoice_settings[days_until_due] must be given when, and only when, "
+            "collection_method is `send_invoice`.",
+            param=(*at, "invoice_settings", "days_until_due"),
+        )
+    thresholds = phase.billing_thresholds or (defaults and defaults.billing_thresholds)
+    anchor = phase.billing_cycle_anchor or (defaults and defaults.billing_cycle_anchor)
+    fields: dict[str, Any] = {
+        "items": tuple(
+            PhaseItem(
+                item.price,
+                item.quantity,
+                merge_metadata({}, item.metadata),
+                item_limits_from_stripe(item).get("threshold_usage"),
+                item.tax_rates,
+            )
+            for item in phase.items
+        ),
+        "extras": tuple(
+            PhaseExtra(each.price, each.quantity) for each in phase.add_invoice_items or ()
+        ),
+        "proration": phase.proration_behavior,
+        "resets_anchor": anchor == "phase_start",
+        "trial_end_at": phase.trial_end,
+        "collection_method": method,
+        "days_until_due": days,
+        "default_payment_method_id": phase.default_payment_method
+        or (defaults and defaults.default_payment_method),
+        "description": phase.description or (defaults and defaults.description),
+        "metadata": None if phase.metadata is None else merge_metadata({}, phase.metadata),
+        "threshold_amount": thresholds.amount_gte if thresholds else None,
+        "threshold_resets_anchor": bool(thresholds and thresholds.reset_billing_cycle_anchor),
+        "currency": phase.currency,
+    }
+    duration = phase.duration
+    return AskedPhase(
+        fields=fields,
+        start_at=None if phase.start_date == "now" else phase.start_date,  # type: ignore[arg-type]
+        end_at=phase.end_date,  # type: ignore[arg-type]
+        duration=duration and Recurrence(duration.interval, duration.interval_count),
+        times=phase.iterations or 1,
+        trial=phase.trial,
+    )
+
+
+def settings_from_stripe(settings: DefaultSettings | None) -> dict[str, Any]:
+    """The default settings as they are kept: what is shown of them."""
+    given = settings or DefaultSettings()
+    thresholds, invoices = given.billing_thresholds, given.invoice_settings
+    return {
+        "billing_cycle_anchor": given.billing_cycle_anchor or "automatic",
+        "billing_thresholds": thresholds
+        and {
+            "amount_gte": thresholds.amount_gte,
+            "reset_billing_cycle_anchor": thresholds.reset_billing_cycle_anchor,
+        },
+        "collection_method": given.collection_method or CollectionMethod.CHARGE_AUTOMATICALLY,
+        "days_until_due": invoices.days_until_due if invoices else None,
+        "default_payment_method": given.default_payment_method,
+        "description": given.description,
+    }
+
+
+# ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _one(conn: Connection, call: Call, schedule_id: str) -> dict[str, Any]:
+    found = subscription_schedules.load(conn, call.act.account_id, [schedule_id])
+    if schedule_id not in found:
+        raise NotFound.of("subscription_schedule", schedule_id)
+    return render_many(conn, call.act, list(found.values()))[0]
+
+
+def render_many(conn: Connection, act: Act, shown: Sequence[Schedule]) -> list[dict[str, Any]]:
+    """Many schedules with one statement for all their prices."""
+    currencies = _currencies(conn, act, shown)
+    return [to_stripe(each, currencies=currencies, livemode=act.livemode) for each in shown]
+
+
+def _currencies(conn: Connection, act: Act, shown: Sequence[Schedule]) -> dict[str, str]:
+    """The currency of every phase's first price, by price id."""
+    ids = {phase.items[0].price_id for each in shown for phase in each.phases}
+    prices = catalog.load_prices(conn, act.account_id, ids)
+    return {price.id: price.currency for price in prices.values()}
+
+
+def to_stripe(schedule: Schedule, *, currencies: dict[str, str], livemode: bool) -> dict[str, Any]:
+    """A schedule with its phases; ``currencies`` by the phases' prices."""
+    settings = schedule.default_settings or settings_from_stripe(None)
+    current = schedule.current_phase
+    flexible = schedule.billing_mode == BillingMode.FLEXIBLE
+    return {
+        "id": schedule.id,
+        "object": "subscription_schedule",
+        "application": None,
+        "billing_mode": {
+            "flexible": {"proration_discounts": "included"} if flexible else None,
+            "type": schedule.billing_mode,
+            "updated_at": seconds(schedule.created_at) if flexible else None,
+        },
+        "canceled_at": seconds(schedule.canceled_at),
+        "completed_at": seconds(schedule.completed_at),
+        "created": seconds(schedule.created_at),
+        "current_phase": current
+        and {"end_date": seconds(current.end_at), "start_date": seconds(current.start_at)},
+        "customer": schedule.customer_id,
+        "customer_account": None,
+        "default_settings": {
+            "application_fee_percent": None,
+            "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+            "billing_cycle_anchor": settings["billing_cycle_anchor"],
+            "billing_thresholds": settings["billing_thresholds"],
+            "collection_method": settings["collection_method"],
+            "default_payment_method": settings["default_payment_method"],
+            "description": settings["description"],
+            "invoice_settings": _invoice_settings(settings["days_until_due"], shown=True),
+            "on_behalf_of": None,
+            "transfer_data": None,
+        },
+        "end_behavior": schedule.end_behavior,
+        "livemode": livemode,
+        "metadata": schedule.metadata,
+        "pause_schedules": [],
+        "phases": [_phase_to_stripe(each, currencies) for each in schedule.phases],
+        "released_at": seconds(schedule.released_at),
+        "released_subscription": schedule.released_subscription_id,
+        "status": schedule.status,
+        "subscription": schedule.subscription_id,
+        "test_clock": schedule.clock_id,
+    }
+
+
+def _phase_to_stripe(phase: Phase, currencies: dict[str, str]) -> dict[str, Any]:
+    return {
+        "add_invoice_items": [
+            {
+                "discountable": True,
+                "discounts": [],
+                "metadata": {},
+                "period": {
+                    "end": {"timestamp": None, "type": "phase_end"},
+                    "start": {"timestamp": None, "type": "phase_start"},
+                },
+                "price": each.price_id,
+                "quantity": each.quantity,
+                "tax_rates": [],
+            }
+            for each in phase.extras
+        ],
+        "application_fee_percent": None,
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "billing_cycle_anchor": "phase_start" if phase.resets_anchor else None,
+        "billing_thresholds": None
+        if phase.threshold_amount is None
+        else {
+            "amount_gte": phase.threshold_amount,
+            "reset_billing_cycle_anchor": phase.threshold_resets_anchor,
+        },
+        "collection_method": phase.collection_method,
+        "currency": phase.currency or currencies.get(phase.items[0].price_id),
+        "default_payment_method": phase.default_payment_method_id,
+        "default_tax_rates": [],
+        "description": phase.description,
+        "discounts": [],
+        "end_date": seconds(phase.end_at),
+        "invoice_settings": None
+        if phase.days_until_due is None
+        else _invoice_settings(phase.days_until_due, shown=False),
+        "items": [
+            {
+                "billing_thresholds": None
+                if item.threshold_usage is None
+                else {"usage_gte": int(item.threshold_usage)},
+                "discounts": [],
+                "metadata": item.metadata,
+                "plan": item.price_id,
+                "price": item.price_id,
+                "quantity": item.quantity,
+                "tax_rates": [],
+            }
+            for item in phase.items
+        ],
+        "metadata": phase.metadata or {},
+        "on_behalf_of": None,
+        "proration_behavior": phase.proration,
+        "start_date": seconds(phase.start_at),
+        "transfer_data": None,
+        "trial": phase.trial_end_at is not None and phase.trial_end_at == phase.end_at,
+        "trial_end": seconds(phase.trial_end_at),
+    }
+
+
+def _invoice_settings(days_until_due: int | None, *, shown: bool) -> dict[str, Any]:
+    return {
+        "account_tax_ids": None,
+        "custom_fields": None,
+        "days_until_due": days_until_due,
+        "description": None,
+        "footer": None,
+        "issuer": {"account": None, "type": "self"} if shown else None,
+    }
+
+
+@loader("subscription_schedule")
+def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found = list(subscription_schedules.load(conn, act.account_id, ids).values())
+    return {each["id"]: each for each in render_many(conn, act, found)}
+
+
+expandable("subscription_schedule", "customer", load="customer")
+expandable("subscription_schedule", "subscription", load="subscription")
+expandable("subscription_schedule", "test_clock", load="test_helpers.test_clock")
+expandable("subscription", "schedule", load="subscription_schedule")

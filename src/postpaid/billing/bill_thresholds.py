@@ -1,0 +1,229 @@
+"""Thresholds that usage has reached → invoices of what has been used so far, final at once.
+
+What may have been reached is noted by whoever stores the usage (``watch_thresholds``); here it is
+decided exactly, under the customers' locks, and billed. Later invoices of the same window rate all
+of its usage again, and take off what was billed: so graduated tiers keep their place, and volume
+pricing corrects itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from postpaid.billing import collect
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.compose import compose
+from postpaid.billing.finalize import finalize
+from postpaid.billing.measure import measure
+from postpaid.billing.perform import Act
+from postpaid.billing.watch_thresholds import read_catalog, windows_of
+from postpaid.core.invoicing import (
+    BillingReason,
+    Invoice,
+    Line,
+    billed_lines,
+    draft,
+    obligation_of_line,
+)
+from postpaid.core.subscriptions import Catalog, Subscription
+from postpaid.core.thresholds import (
+    ZERO,
+    Standing,
+    may_bill,
+    reaches_amount,
+    standings,
+)
+from postpaid.core.values import replace
+from postpaid.storage import customers, invoices, subscriptions, thresholds
+from postpaid.storage.customers import Customer
+from postpaid.storage.database import Connection, Database
+from postpaid.storage.payments import PaymentAttempt
+
+BATCH = 200  # subscriptions in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """A subscription whose thresholds were reached, and the draft that says so."""
+
+    before: Subscription
+    after: Subscription
+    invoice: Invoice
+
+
+def bill_reached(database: Database, act: Act, wall: datetime) -> int:
+    """One batch of what was noted, of the act's clock or without one of every customer's.
+
+    Customers on a test clock are billed at its time, whether it moves or not.
+    """
+    attempts: list[tuple[Act, list[PaymentAttempt]]] = []
+    with database.transaction() as conn:
+        noted, ids = thresholds.claim(conn, act.account_id, act.clock_id, limit=BATCH)
+        if not noted:
+            return 0
+        running = list(subscriptions.load(conn, act.account_id, ids).values())
+        locked = customers.lock(conn, act.account_id, {each.customer_id for each in running})
+        for at, of_time in _by_time(act, running, locked):
+            attempts.append((at, bill_thresholds(conn, at, of_time, locked, wall=wall)))
+        thresholds.delete(conn, act.account_id, noted)
+    for at, tries in attempts:
+        collect.settle(database, at, tries)
+    return len(noted)
+
+
+def bill_thresholds(
+    conn: Connection,
+    act: Act,
+    running: Sequence[Subscription],
+    locked: Mapping[str, Customer],
+    *,
+    wall: datetime,
+) -> list[PaymentAttempt]:
+    """Invoice the usage so far of those whose thresholds are reached; the attempts to ``settle``.
+
+    All customers live at the act's time. The number of statements does not depend on how many the
+    subscriptions are.
+    """
+    # Read.
+    open_to_it = [each for each in running if may_bill(each, act.now)]
+    if not open_to_it:
+        return []
+    sold = read_catalog(conn, act, open_to_it)
+    used = measure(conn, act.account_id, windows_of(open_to_it, sold), now=act.now)
+    counts = thresholds.count(conn, act.account_id, [each.id for each in open_to_it])
+
+    # Decide.
+    decided = [
+        billed
+        for each in open_to_it
+        if (billed := _decide(act, each, sold, used, counts.get(each.id, 0) + 1))
+    ]
+    composed = compose(conn, act, [each.invoice for each in decided], locked)
+    due = [
+        replace(each, invoice=invoice)
+        for each, invoice in zip(decided, composed, strict=True)
+        if _still_reached(each.before, invoice)
+    ]
+
+    # Write.
+    drafts = [each.invoice for each in due]
+    invoices.insert_many(conn, act.account_id, drafts)
+    subscriptions.update_many(conn, act.account_id, [each.after for each in due])
+    subscriptions.update_items(
+        conn, act.account_id, [item for each in due for item in each.after.items]
+    )
+    announce(conn, act, [said for each in due for said in _announcements(each)])
+    final = finalize(conn, act, drafts, locked)
+    charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
+    return collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
+
+
+def _by_time(
+    act: Act, running: Sequence[Subscription], locked: Mapping[str, Customer]
+) -> list[tuple[Act, list[Subscription]]]:
+    """The subscriptions by the clock that their customers live by."""
+    found: dict[str | None, tuple[Act, list[Subscription]]] = {}
+    for each in running:
+        customer = locked[each.customer_id]
+        at = act.at(customer.now(act.now), customer.clock_id)
+        found.setdefault(customer.clock_id, (at, []))[1].append(each)
+    return list(found.values())
+
+
+def _decide(
+    act: Act, subscription: Subscription, sold: Catalog, used: Mapping[str, Decimal], number: int
+) -> Billed | None:
+    """What is billed, before anything comes off; None when no threshold is reached."""
+    found = [
+        each
+        for each in standings(subscription, sold, used, now=act.now, number=number)
+        if each.unbilled != ZERO
+    ]
+    by_usage = [each for each in found if each.reaches_usage]
+    if not by_usage and not reaches_amount(subscription, found):
+        return None
+    lines: list[Line] = []
+    ids: dict[str, list[str]] = {}
+    for each in reversed(found):
+        for line in _lines(each, sold):
+            identified = replace(line, id=act.new_id("il"))
+            lines.append(identified)
+            ids.setdefault(each.item.id, []).append(identified.id)
+    invoice = draft(
+        act.new_id("in"),
+        subscription,
+        lines,
+        reason=BillingReason.SUBSCRIPTION_THRESHOLD,
+        period=(min(each.item.usage_start for each in found), act.now),
+        auto_advance=True,
+        finalizes_at=None,
+        now=act.now,
+    )
+    invoice = replace(invoice, threshold_reason=_reason(subscription, found, by_usage, ids))
+    billed = {each.item.id: each for each in found}
+    after = replace(
+        subscription,
+        latest_invoice_id=invoice.id,
+        items=tuple(
+            replace(
+                item,
+                billed_quantity=billed[item.id].quantity,
+                billed_amount=billed[item.id].amount,
+            )
+            if item.id in billed
+            else item
+            for item in subscription.items
+        ),
+    )
+    return Billed(subscription, after, invoice)
+
+
+def _lines(standing: Standing, sold: Catalog) -> list[Line]:
+    """All of the window's usage, less what was billed of it before."""
+    item = standing.item
+    owed = obligation_of_line(standing.lines[0])
+    return [*standing.lines, *billed_lines(owed, sold[item.billing_price_id], item)]
+
+
+def _reason(
+    subscription: Subscription,
+    found: Sequence[Standing],
+    by_usage: Sequence[Standing],
+    ids: Mapping[str, list[str]],
+) -> dict[str, object]:
+    """Which thresholds it was, as Stripe has it."""
+    return {
+        "amount_gte": subscription.threshold_amount
+        if reaches_amount(subscription, found)
+        else None,
+        "item_reasons": [
+            {"line_item_ids": ids[each.item.id], "usage_gte": int(each.item.threshold_usage or 0)}
+            for each in by_usage
+        ],
+    }
+
+
+def _still_reached(subscription: Subscription, invoice: Invoice) -> bool:
+    """Whether it is reached after what comes off: an amount is meant after discounts (Stripe)."""
+    assert invoice.threshold_reason is not None
+    if invoice.threshold_reason["item_reasons"]:
+        return True
+    off = sum(sum(line.discounts.values()) for line in invoice.lines if line.discounts)
+    accrued = sum(line.amount for line in invoice.lines) - off
+    return accrued >= (subscription.threshold_amount or 0)
+
+
+def _announcements(billed: Billed) -> list[Announcement]:
+    return [
+        Announcement("invoice.created", "invoice", billed.invoice.id, billed.invoice),
+        Announcement(
+            "customer.subscription.updated",
+            "subscription",
+            billed.after.id,
+            billed.after,
+            changes(billed.before, billed.after),
+        ),
+    ]

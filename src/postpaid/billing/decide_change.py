@@ -1,0 +1,718 @@
+"""What a change of a subscription comes to: its items afterwards, and what is credited and charged.
+
+Nothing is read or written here, so that a preview is the change without its last step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+
+from postpaid.billing.gather_items import lines_of_items
+from postpaid.billing.net_prices import Nets
+from postpaid.billing.perform import Act
+from postpaid.billing.subscribe import ITEMS_MAX, NewItem, NewSubscription, check_sold
+from postpaid.core.changes import Change, Extra, ItemChange, ProrationBehavior, UsagePricing
+from postpaid.core.errors import ActionNotAllowed, BillingError, Conflict, InvalidRequest, NotFound
+from postpaid.core.invoice_items import InvoiceItem
+from postpaid.core.invoicing import (
+    GRACE,
+    BillingReason,
+    Invoice,
+    Line,
+    draft,
+    licensed_quantity,
+    lines_of,
+    obligation_of,
+    opening_zero_line,
+    usage_lines,
+)
+from postpaid.core.money import round_minor
+from postpaid.core.periods import Period, period_at_index
+from postpaid.core.pricing import DetailKind, free_quantity, rate, total
+from postpaid.core.prorations import (
+    Charge,
+    Proration,
+    charge_of_rest,
+    credit_at_list_price,
+    credits_of_charges,
+    list_amount,
+)
+from postpaid.core.subscriptions import (
+    ENDED,
+    BillingMode,
+    Catalog,
+    CollectionMethod,
+    Item,
+    Sold,
+    Subscription,
+    SubscriptionAction,
+    SubscriptionStatus,
+    ended,
+    next_moment,
+    next_status,
+    on_trial,
+    recurrence_of,
+    rescheduled,
+    started,
+    zone_of,
+)
+from postpaid.core.values import replace
+from postpaid.storage.customers import Customer
+
+_COMMON = [each.name for each in fields(InvoiceItem) if each.name in Line.__dataclass_fields__]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was read for the changes: by price, by item, by obligation, by subscription."""
+
+    sold: Catalog
+    charges: Mapping[str, Sequence[Charge]]
+    used: Mapping[str, Decimal]
+    pending: Mapping[str, Sequence[InvoiceItem]]
+    nets: Nets = field(default_factory=dict)  # what discounts leave of prices
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A subscription before and after a change, and what the change bills.
+
+    ``made`` are new invoice items: those with an invoice are on ``invoice``, the others wait.
+    """
+
+    before: Subscription
+    after: Subscription
+    made: tuple[InvoiceItem, ...]
+    invoice: Invoice | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One item before and after; None where it was not there, or is not any more."""
+
+    old: Item | None
+    new: Item | None
+    pricing: UsagePricing
+    place: int | None  # among the items asked for
+    asked_quantity: int | None
+
+
+@dataclass(slots=True)
+class _Bill:
+    """What is gathered while the items are gone through."""
+
+    items: list[InvoiceItem] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+
+
+def decide(
+    act: Act, change: Change, before: Subscription, customer: Customer, known: Known, *, alone: bool
+) -> Decision:
+    """What the change comes to at the act's time.
+
+    An invoice that is made now takes what waits with it, unless it is to be ``alone``. Raises
+    ``ActionNotAllowed`` for a subscription that cannot change, ``InvalidRequest`` and ``NotFound``
+    for what cannot be asked.
+    """
+    _check_status(before, act.now)
+    at = _prorated_at(change, before, act.now)
+    moves = _moves(act, change, before, known.sold)
+    _check_items(change, before, customer, known.sold, moves)
+    turn = _Turn(act, change, before, known, at)
+    try:
+        return turn.decide(moves, alone=alone)
+    except ValueError as unbillable:
+        raise InvalidRequest(str(unbillable), param="items") from None
+
+
+def decide_end(
+    act: Act,
+    before: Subscription,
+    known: Known,
+    *,
+    invoice_now: bool,
+    prorate: bool,
+    prorated_at: datetime | None = None,
+) -> Decision:
+    """What it comes to when the subscription ends now.
+
+    ``invoice_now`` bills the usage that is not billed yet and what waits; ``prorate`` credits
+    unused licences. Raises ``InvalidRequest`` for usage that cannot be billed.
+    """
+    change = Change(
+        before.id,
+        proration=ProrationBehavior.CREATE_PRORATIONS if prorate else ProrationBehavior.NONE,
+        prorated_at=prorated_at,
+    )
+    turn = _Turn(act, change, before, known, _prorated_at(change, before, act.now))
+    try:
+        return turn.end(invoice_now=invoice_now)
+    except ValueError as unbillable:
+        raise InvalidRequest(str(unbillable), param="invoice_now") from None
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One change on its way to its decision."""
+
+    act: Act
+    change: Change
+    before: Subscription
+    known: Known
+    at: datetime
+    bill: _Bill = field(default_factory=_Bill)
+
+    @property
+    def tries(self) -> bool:
+        return self.before.status == SubscriptionStatus.TRIALING
+
+    @property
+    def flexible(self) -> bool:
+        return self.before.billing_mode == BillingMode.FLEXIBLE
+
+    @property
+    def prorates(self) -> bool:
+        return self.change.proration != ProrationBehavior.NONE and not self.tries
+
+    def decide(self, moves: Sequence[_Move], *, alone: bool) -> Decision:
+        now, before = self.act.now, self.before
+        trial_end = self.change.trial_end_at
+        ends_trial = self.tries and trial_end is not None and trial_end <= now
+        begins_trial = trial_end is not None and trial_end > now
+        resets = not begins_trial and (
+            self.change.resets_anchor or ends_trial or self._resets_by_itself(moves)
+        )
+        after = replace(before, **self.change.fields)
+        if ends_trial:
+            status = next_status(before.status, SubscriptionAction.END_TRIAL)
+            after = replace(after, status=status, trial_end_at=now)
+        if resets:
+            after = replace(after, anchor_at=now, anchor_config=None)
+
+        items = [self._moved(after, each, resets, begins_trial) for each in moves]
+        after = replace(after, items=tuple(each for each in items if each is not None))
+        if begins_trial:
+            assert trial_end is not None
+            start = before.trial_start_at if self.tries and before.trial_start_at else now
+            after = on_trial(after, self.known.sold, start=start, end=trial_end)
+        elif after.closes_at is not None:
+            after = replace(after, closes_at=next_moment(after, now)) if resets else after
+            after = rescheduled(after, now)
+        self._add_extras()
+
+        immediate = resets or self.change.proration == ProrationBehavior.ALWAYS_INVOICE
+        if self.change.proration == ProrationBehavior.CREATE_PRORATIONS and not begins_trial:
+            immediate = immediate or self._is_invoiced_at_once(moves)
+        return self._decided(after, immediate=immediate, alone=alone, resets=resets)
+
+    def end(self, *, invoice_now: bool) -> Decision:
+        for item in reversed(self.before.items):
+            if self._sold(item.billing_price_id).price.metered:
+                if invoice_now and not self.tries:
+                    self.bill.lines += self._usage_lines(item)
+            elif self.prorates:
+                self._credit(item)
+        after = ended(
+            self.before,
+            SubscriptionAction.CANCEL,
+            now=self.act.now,
+            reason="cancellation_requested",
+        )
+        return self._decided(after, immediate=invoice_now, alone=False, resets=True)
+
+    # ─── Items ───────────────────────────────────────────────────────────────────────────────
+
+    def _moved(
+        self, after: Subscription, move: _Move, resets: bool, begins_trial: bool
+    ) -> Item | None:
+        """The item as it will be; what it is credited and charged goes on the bill."""
+        old, new, sold = move.old, move.new, self.known.sold
+        if resets or begins_trial:
+            if old is not None:
+                self._finish_period(old, leaves=new is None)
+            if new is None or begins_trial:
+                return new  # a trial places and charges its items by itself
+            return self._begun(after, replace(new, generation=old.generation + 1 if old else 0))
+
+        if old is None:
+            assert new is not None, "a move has an item"
+            return self._added(new)
+        if new is None:
+            self._leave(old)
+            return None
+        if (old.price_id, old.quantity) == (new.price_id, new.quantity):
+            return new
+
+        was, becomes = sold[old.price_id].price, sold[new.price_id].price
+        same_period = was.recurrence == becomes.recurrence
+        if was.metered and becomes.metered and same_period:
+            return self._repriced(old, new, move.pricing)
+        self._leave(old)
+        if was.metered or becomes.metered or not same_period:
+            new = self._placed(replace(new, generation=old.generation + 1), fresh=not same_period)
+        return self._charged(new)
+
+    def _leave(self, old: Item) -> None:
+        """What is credited or billed of an item that goes, or is sold at another price now."""
+        if not self._sold(old.billing_price_id).price.metered:
+            if self.prorates:
+                self._credit(old)
+        elif self.flexible and self.prorates:  # classic: what was used before is lost (Stripe)
+            self._settle(old)
+
+    def _repriced(self, old: Item, new: Item, pricing: UsagePricing) -> Item:
+        """A metered item at another metered price."""
+        if pricing == UsagePricing.GRANDFATHER:
+            return replace(new, usage_price_id=old.billing_price_id)
+        if pricing == UsagePricing.RERATE:
+            return replace(new, usage_price_id=None)
+        self._leave(old)
+        return self._from_now(replace(new, generation=old.generation + 1))
+
+    def _added(self, new: Item) -> Item:
+        sold = self._sold(new.price_id)
+        placed = self._placed(new, fresh=True)
+        if (
+            sold.price.metered
+            and not self.flexible
+            and self.change.proration == ProrationBehavior.ALWAYS_INVOICE
+        ):
+            line = opening_zero_line(placed, sold)
+            self.bill.lines.append(replace(line, id=self.act.new_id("il")))
+        return self._charged(placed)
+
+    def _placed(self, item: Item, *, fresh: bool) -> Item:
+        """The item in the period that runs now by its price's own recurrence."""
+        if fresh:
+            placed = started(self.before, item, self.known.sold, self.act.now)
+            beside = [
+                each
+                for each in self.before.items
+                if (each.period_end, each.period_index) == (placed.period_end, placed.period_index)
+            ]
+            if beside:
+                start = beside[0].period_start
+            else:
+                start = max(self._whole(placed).start, self.before.start_at)
+            item = replace(placed, period_start=start)
+        metered = self._sold(item.price_id).price.metered
+        return self._from_now(item) if metered else replace(item, usage_from=None)
+
+    def _from_now(self, item: Item) -> Item:
+        """A metered item of which nothing is billed that was used before now."""
+        return replace(
+            item,
+            usage_from=self.act.now if self.act.now > item.period_start else None,
+            usage_price_id=None,
+            billed_quantity=None,
+            billed_amount=0,
+            charge_ids=None,
+        )
+
+    def _charged(self, item: Item) -> Item:
+        """The licence, charged for the rest of its period."""
+        sold = self._sold(item.price_id)
+        if sold.price.metered or not self.prorates:
+            return item
+        made = self._item_of(
+            item,
+            charge_of_rest(
+                sold,
+                item.quantity,
+                self._whole(item),
+                at=self.at,
+                until=item.period_end,
+                zone=self.before.zone,
+                net=self._net(item),
+            ),
+        )
+        self.bill.items.append(made)
+        return replace(item, charge_ids=[made.id])
+
+    def _credit(self, item: Item) -> None:
+        """The unused rest of what the licence was debited, or in classic mode would cost."""
+        if item.period_end <= self.at:
+            return
+        sold, zone = self._sold(item.price_id), self.before.zone
+        if self.flexible:
+            charges = self.known.charges.get(item.id, ())
+            given = credits_of_charges(sold, charges, at=self.at, zone=zone)
+        else:
+            whole = self._whole(item)
+            given = [
+                credit_at_list_price(
+                    sold,
+                    item.quantity,
+                    whole,
+                    at=self.at,
+                    until=item.period_end,
+                    zone=zone,
+                    net=self._net(item),
+                )
+            ]
+        self.bill.items += [self._item_of(item, each) for each in given]
+
+    def _settle(self, item: Item) -> None:
+        """Usage that is not billed yet, as invoice items; none where nothing was used."""
+        lines = self._usage_lines(item)
+        if any(line.quantity for line in lines):
+            self.bill.items += [self._item_of_usage(line) for line in lines]
+
+    def _finish_period(self, old: Item, *, leaves: bool) -> None:
+        """The period ends now: what was used is billed, what was paid in advance is credited."""
+        if not self._sold(old.billing_price_id).price.metered:
+            if self.prorates:
+                self._credit(old)
+        elif leaves:
+            self._leave(old)
+        elif not self.tries:
+            self.bill.lines += self._usage_lines(old)
+
+    def _begun(self, after: Subscription, item: Item) -> Item:
+        """The item in the period that begins now, which a licence pays in full."""
+        item = started(after, item, self.known.sold, self.act.now)
+        sold = self._sold(item.price_id)
+        if sold.price.metered:
+            return item
+        lines = [
+            replace(line, id=self.act.new_id("il"))
+            for line in lines_of(obligation_of(item), sold, licensed_quantity(item))
+        ]
+        self.bill.lines += lines
+        return replace(item, charge_ids=[line.id for line in lines])
+
+    def _usage_lines(self, item: Item) -> list[Line]:
+        """What was used of the item from where it is not billed yet until now."""
+        if item.usage_start >= self.act.now:
+            return []
+        used = self.known.used[obligation_of(item).name]
+        ending = replace(item, period_end=self.act.now)
+        lines = usage_lines(self.before, ending, self.known.sold, used)
+        return [replace(line, id=self.act.new_id("il")) for line in lines]
+
+    # ─── Invoice items ───────────────────────────────────────────────────────────────────────
+
+    def _item_of(self, item: Item, proration: Proration) -> InvoiceItem:
+        sold = self._sold(item.price_id)
+        item_id = self.act.new_id("ii")
+        return InvoiceItem(
+            id=item_id,
+            customer_id=self.before.customer_id,
+            clock_id=self.before.clock_id,
+            invoice_id=None,
+            subscription_id=self.before.id,
+            subscription_item_id=item.id,
+            price_id=sold.price.id,
+            product_id=sold.price.product_id,
+            meter_id=None,
+            obligation=item_id,
+            part=0,
+            period_start=proration.period.start,
+            period_end=proration.period.end,
+            quantity=proration.quantity,
+            unit_amount=Decimal(proration.amount) if proration.quantity == 1 else None,
+            tier=None,
+            kind=DetailKind.UNIT,
+            amount=proration.amount,
+            currency=self.before.currency,
+            description=proration.description,
+            discountable=False,
+            proration=True,
+            credited=proration.credited,
+            discount_ids=None,
+            tax_rate_ids=item.tax_rate_ids,
+            metadata=item.metadata,
+            created_at=self.act.now,
+        )
+
+    def _item_of_usage(self, line: Line) -> InvoiceItem:
+        common = {name: getattr(line, name) for name in _COMMON}
+        return InvoiceItem(
+            **common | {"id": self.act.new_id("ii")},
+            customer_id=self.before.customer_id,
+            clock_id=self.before.clock_id,
+            invoice_id=None,
+            currency=self.before.currency,
+            created_at=self.act.now,
+        )
+
+    def _add_extras(self) -> None:
+        for place, extra in enumerate(self.change.extras):
+            self.bill.items.append(self._item_of_extra(extra, place))
+
+    def _item_of_extra(self, extra: Extra, place: int) -> InvoiceItem:
+        sold = self.known.sold.get(extra.price_id)
+        path = ("add_invoice_items", place, "price")
+        if sold is None:
+            raise NotFound.of("price", extra.price_id, param=path)
+        if sold.price.recurrence is not None:
+            raise InvalidRequest(
+                "The price specified is set to `type=recurring` but this field only accepts prices "
+                "with `type=one_time`.",
+                param=path,
+            )
+        if sold.price.currency != self.before.currency:
+            raise InvalidRequest(
+                f"The price specified only supports `{sold.price.currency}`. This doesn't match "
+                f"the expected currency: `{self.before.currency}`.",
+                param=path,
+            )
+        quantity = Decimal(extra.quantity)
+        amount = round_minor(total(rate(sold.price.model, quantity)))
+        start, end = extra.period or (self.act.now, self.act.now)
+        item_id = self.act.new_id("ii")
+        return InvoiceItem(
+            id=item_id,
+            customer_id=self.before.customer_id,
+            clock_id=self.before.clock_id,
+            invoice_id=None,
+            subscription_id=self.before.id,
+            subscription_item_id=None,
+            price_id=sold.price.id,
+            product_id=sold.price.product_id,
+            meter_id=None,
+            obligation=item_id,
+            part=0,
+            period_start=start,
+            period_end=end,
+            quantity=quantity,
+            unit_amount=sold.price.model.unit_amount,
+            tier=None,
+            kind=DetailKind.UNIT,
+            amount=amount,
+            currency=self.before.currency,
+            description=sold.product.name,
+            discountable=extra.discountable,
+            proration=False,
+            credited=None,
+            discount_ids=extra.discount_ids,
+            tax_rate_ids=extra.tax_rate_ids,
+            metadata=extra.metadata,
+            created_at=self.act.now,
+        )
+
+    # ─── The invoice ─────────────────────────────────────────────────────────────────────────
+
+    def _decided(
+        self, after: Subscription, *, immediate: bool, alone: bool, resets: bool
+    ) -> Decision:
+        waiting = () if alone else self.known.pending.get(self.before.id, ())
+        made = tuple(self.bill.items)
+        if not immediate or not (made or waiting or self.bill.lines):
+            return Decision(self.before, after, made, None)
+        now = self.act.now
+        invoice_id = self.act.new_id("in")
+        made = tuple(replace(each, invoice_id=invoice_id) for each in made)
+        lines = lines_of_items(self.act, [*waiting, *made])
+        lines += sorted(  # newest item first, each item's as they are (Stripe)
+            self.bill.lines, key=lambda line: line.subscription_item_id or "", reverse=True
+        )
+        charged = after.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY
+        starts = [item.period_start for item in self.before.items]
+        invoice = draft(
+            invoice_id,
+            after,
+            lines,
+            reason=BillingReason.SUBSCRIPTION_UPDATE,
+            period=(min(*starts, now) if resets else now, now),
+            auto_advance=True,
+            finalizes_at=None if charged else now + GRACE,
+            now=now,
+        )
+        return Decision(self.before, replace(after, latest_invoice_id=invoice.id), made, invoice)
+
+    def _resets_by_itself(self, moves: Sequence[_Move]) -> bool:
+        """Classic: another interval, or a price where there was none, begins the count anew."""
+        if self.flexible or self.tries:
+            return False
+        return self._changes_interval(moves) or self._begins_to_cost(moves)
+
+    def _is_invoiced_at_once(self, moves: Sequence[_Move]) -> bool:
+        """Stripe: when the billing period of a licence changes, or it begins to cost something."""
+        return not self.tries and (self._changes_interval(moves) or self._begins_to_cost(moves))
+
+    def _changes_interval(self, moves: Iterable[_Move]) -> bool:
+        sold = self.known.sold
+        return any(
+            recurrence_of(each.old, sold) != recurrence_of(each.new, sold)
+            and not sold[each.new.price_id].price.metered
+            for each in moves
+            if each.old is not None and each.new is not None
+        )
+
+    def _begins_to_cost(self, moves: Sequence[_Move]) -> bool:
+        before = [each.old for each in moves if each.old is not None]
+        after = [each.new for each in moves if each.new is not None]
+        return all(map(self._is_free, before)) and not all(
+            self._is_free(each) or self._sold(each.price_id).price.metered for each in after
+        )
+
+    def _is_free(self, item: Item) -> bool:
+        sold = self._sold(item.price_id)
+        if sold.price.metered:
+            return free_quantity(sold.price.model) is None
+        return list_amount(sold, item.quantity) == 0
+
+    def _net(self, item: Item) -> Fraction:
+        return self.known.nets.get((item.id, item.price_id), Fraction(1))
+
+    def _sold(self, price_id: str) -> Sold:
+        return self.known.sold[price_id]
+
+    def _whole(self, item: Item) -> Period:
+        """The whole period of the calendar that the item's is, or in a stub is the end of."""
+        whole = period_at_index(
+            self.before.anchor_at,
+            recurrence_of(item, self.known.sold),
+            item.period_index,
+            zone_of(self.before),
+        )
+        if whole.end != item.period_end or whole.start > item.period_start:
+            return Period(item.period_start, item.period_end)
+        return whole
+
+
+# ─── What is asked ───────────────────────────────────────────────────────────────────────────
+
+
+def _check_status(before: Subscription, now: datetime) -> None:
+    if before.status in ENDED:
+        raise ActionNotAllowed(
+            "A canceled subscription can only update its cancellation_details and metadata.",
+            code="subscription_canceled",
+        )
+    if before.status == SubscriptionStatus.INCOMPLETE:
+        raise ActionNotAllowed(
+            "This subscription cannot be changed until its first invoice is paid.",
+            code="subscription_incomplete",
+        )
+    if before.closes_at is not None and before.closes_at <= now:
+        raise Conflict("A period of this subscription is being closed; try again in a moment.")
+
+
+def _prorated_at(change: Change, before: Subscription, now: datetime) -> datetime:
+    at = change.prorated_at
+    if at is None:
+        return now
+    start = max(item.period_start for item in before.items)
+    end = min(item.period_end for item in before.items)
+    if not start <= at <= end:
+        raise InvalidRequest(
+            "Cannot specify `proration_date` outside of the current period.",
+            param="proration_date",
+        )
+    return at
+
+
+def _moves(act: Act, change: Change, before: Subscription, sold: Catalog) -> list[_Move]:
+    """The items as they are and as they are to be, in the order of the items."""
+    by_id = {item.id: item for item in before.items}
+    asked: dict[str, tuple[int, ItemChange]] = {}
+    added: list[_Move] = []
+    for place, each in enumerate(change.items):
+        pricing = each.usage_pricing or change.usage_pricing
+        if each.id is None:
+            if each.price_id is None:
+                raise InvalidRequest(
+                    "Missing required param: items[price].",
+                    param=("items", place, "price"),
+                    code="parameter_missing",
+                )
+            new = _new_item(act, before, each, sold)
+            added.append(_Move(None, new, pricing, place, each.quantity))
+        elif each.id not in by_id:
+            raise NotFound.of("subscription item", each.id, param=("items", place, "id"))
+        elif each.id in asked:
+            raise InvalidRequest(
+                f"The subscription item '{each.id}' is given twice.", param=("items", place, "id")
+            )
+        else:
+            asked[each.id] = place, each
+    moves = []
+    for item in before.items:
+        if item.id not in asked:
+            moves.append(_Move(item, item, change.usage_pricing, None, item.quantity))
+            continue
+        place, each = asked[item.id]
+        pricing = each.usage_pricing or change.usage_pricing
+        to = None if each.deleted else _changed_item(item, each, sold)
+        moves.append(_Move(item, to, pricing, place, each.quantity))
+    return moves + added
+
+
+def _new_item(act: Act, before: Subscription, asked: ItemChange, sold: Catalog) -> Item:
+    assert asked.price_id is not None
+    return replace(
+        Item(
+            id=act.new_id("si"),
+            subscription_id=before.id,
+            price_id=asked.price_id,
+            quantity=_quantity(asked.price_id, asked.quantity, sold),
+            period_index=0,
+            period_start=before.items[0].period_start,  # until its price's recurrence has said
+            period_end=before.items[0].period_end,
+            metadata={},
+            created_at=act.now,
+        ),
+        **asked.fields,
+    )
+
+
+def _changed_item(item: Item, asked: ItemChange, sold: Catalog) -> Item:
+    """Stripe: a new price makes the quantity 1, unless another is given."""
+    changed = replace(item, **asked.fields)
+    if asked.price_id is not None and asked.price_id != item.price_id:
+        quantity = _quantity(asked.price_id, asked.quantity, sold)
+        return replace(changed, price_id=asked.price_id, quantity=quantity)
+    if asked.quantity is not None and item.quantity is not None:
+        return replace(changed, quantity=asked.quantity)
+    return changed
+
+
+def _quantity(price_id: str, quantity: int | None, sold: Catalog) -> int | None:
+    if price_id in sold and sold[price_id].price.metered:
+        return None
+    return 1 if quantity is None else quantity
+
+
+def _check_items(
+    change: Change,
+    before: Subscription,
+    customer: Customer,
+    sold: Catalog,
+    moves: Sequence[_Move],
+) -> None:
+    """The same rules as for a new subscription, of all the items that there will be."""
+    left = [each for each in moves if each.new is not None]
+    if not left:
+        raise InvalidRequest(
+            "A subscription must have at least one item: to end it, cancel it.", param="items"
+        )
+    if len(left) > ITEMS_MAX:
+        raise InvalidRequest(f"A subscription can have at most {ITEMS_MAX} items.", param="items")
+    kept = {each.price_id for each in before.items}
+    items = []
+    for each in left:
+        assert each.new is not None
+        metered = each.new.price_id in sold and sold[each.new.price_id].price.metered
+        quantity = each.asked_quantity if metered else each.new.quantity
+        items.append(NewItem(each.new.price_id, quantity))
+    asked = NewSubscription(
+        customer_id=before.customer_id,
+        items=items,
+        billing_mode=before.billing_mode,
+        currency=before.currency,
+    )
+    try:
+        check_sold(asked, customer, sold, kept=kept)
+    except BillingError as error:
+        if error.param[:1] == ("items",) and len(error.param) > 1:
+            index = error.param[1]
+            assert isinstance(index, int)
+            place = left[index].place
+            error.param = ("items",) if place is None else ("items", place, *error.param[2:])
+        raise

@@ -1,0 +1,247 @@
+"""What a subscription's next moment brings: what it is afterwards, and the drafts that are owed.
+
+Nothing is read or written here, so that a preview is the closing without its last step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from postpaid.billing.gather_items import lines_of_items
+from postpaid.billing.perform import Act
+from postpaid.core.invoice_items import InvoiceItem
+from postpaid.core.invoicing import (
+    GRACE,
+    BillingReason,
+    Invoice,
+    Line,
+    closing_lines,
+    draft,
+    lines_of,
+    obligation_of,
+)
+from postpaid.core.openings import pays_running, whole_period
+from postpaid.core.pricing import DetailKind
+from postpaid.core.prorations import (
+    Charge,
+    Proration,
+    credit_at_list_price,
+    credits_of_charges,
+)
+from postpaid.core.subscriptions import (
+    BillingMode,
+    Catalog,
+    Item,
+    PauseBehavior,
+    Subscription,
+    SubscriptionAction,
+    SubscriptionStatus,
+    TrialEndBehavior,
+    UsageInvoicing,
+    advanced,
+    bills_now,
+    closing_items,
+    ended,
+    ends_now,
+    paused,
+    trial_ends_now,
+)
+from postpaid.core.values import replace
+
+_USAGE = frozenset({DetailKind.MINIMUM, DetailKind.MAXIMUM, DetailKind.BILLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was read for the closings.
+
+    Prices by id, usage by obligation, what waits by subscription, what paid running periods by
+    item, and the subscriptions that have something to pay with, of those for which it matters.
+    """
+
+    sold: Catalog
+    used: Mapping[str, Decimal]
+    pending: Mapping[str, Sequence[InvoiceItem]]
+    charges: Mapping[str, Sequence[Charge]]
+    able: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A subscription across one of its moments, and the drafts that are owed for it, if any.
+
+    The last one is its latest: that of the fees, where usage is on an invoice of its own.
+    """
+
+    before: Subscription
+    after: Subscription
+    invoices: tuple[Invoice, ...]
+
+
+def decide_close(act: Act, subscription: Subscription, known: Known) -> Closed:
+    """Decide what the moment brings. Raises ValueError when an amount cannot be billed."""
+    at = subscription.closes_at
+    assert at is not None, "only a subscription that closes is closed"
+    assert at <= act.now, "nothing is billed before its period has ended"
+    if needs_means(subscription) and subscription.id not in known.able:
+        return Closed(subscription, _without_means(subscription, at), ())
+    if ends_now(subscription):
+        renewed = None
+        after = ended(
+            subscription, SubscriptionAction.CANCEL, now=at, reason="cancellation_requested"
+        )
+    else:
+        renewed = after = advanced(subscription, known.sold)
+    if not bills_now(subscription):
+        return Closed(subscription, after, ())
+    lines = [
+        *lines_of_items(act, known.pending.get(subscription.id, ())),
+        *(
+            replace(line, id=act.new_id("il"))
+            for line in (
+                *closing_lines(subscription, renewed, known.sold, known.used),
+                *_unused(subscription, known),
+            )
+        ),
+    ]
+    drafts = [_draft(act, subscription, after, part) for part in _parted(subscription, lines)]
+    if not drafts:
+        return Closed(subscription, after, ())
+    after = replace(
+        after,
+        latest_invoice_id=drafts[-1].id,
+        items=tuple(_paid_by(item, lines) for item in after.items),
+    )
+    return Closed(subscription, after, tuple(drafts))
+
+
+def needs_means(subscription: Subscription) -> bool:
+    """Whether its trial ends now, and it goes on only if there is something to pay with."""
+    return (
+        trial_ends_now(subscription)
+        and not ends_now(subscription)
+        and subscription.trial_end_behavior != TrialEndBehavior.CREATE_INVOICE
+    )
+
+
+def credited_items(subscription: Subscription, sold: Catalog) -> list[Item]:
+    """The licences whose period is cut short when it closes, and that get their unused time back.
+
+    Stripe: what ends at a date does, and what ends with a period does not.
+    """
+    at = subscription.closes_at
+    if (
+        subscription.cancel_at != at
+        or not subscription.cancel_prorates
+        or subscription.status in (SubscriptionStatus.TRIALING, SubscriptionStatus.PAUSED)
+    ):
+        return []
+    return [
+        item
+        for item in subscription.items
+        if at is not None and item.period_end > at and not sold[item.price_id].price.metered
+    ]
+
+
+def _without_means(subscription: Subscription, at: datetime) -> Subscription:
+    """Its trial has ended and there is nothing to pay with."""
+    if subscription.trial_end_behavior == TrialEndBehavior.CANCEL:
+        return ended(subscription, SubscriptionAction.CANCEL, now=at, reason=None)
+    return paused(subscription, now=at)
+
+
+def _unused(subscription: Subscription, known: Known) -> list[Line]:
+    """Credits for licences that were paid beyond the end."""
+    at = subscription.closes_at
+    assert at is not None
+    lines: list[Line] = []
+    for item in credited_items(subscription, known.sold):
+        sold = known.sold[item.price_id]
+        if subscription.billing_mode == BillingMode.FLEXIBLE:
+            given = credits_of_charges(
+                sold, known.charges.get(item.id, ()), at=at, zone=subscription.zone
+            )
+        else:
+            given = [
+                credit_at_list_price(
+                    sold,
+                    item.quantity,
+                    whole_period(subscription, item, known.sold),
+                    at=at,
+                    until=item.period_end,
+                    zone=subscription.zone,
+                )
+            ]
+        lines += [_credit_line(item, place, known, each) for place, each in enumerate(given)]
+    return lines
+
+
+def _credit_line(item: Item, place: int, known: Known, given: Proration) -> Line:
+    sold = known.sold[item.price_id]
+    owed = obligation_of(item)
+    like = lines_of(owed, sold, given.quantity)[0]
+    return replace(
+        like,
+        obligation=f"{owed.name}/unused",
+        part=place,
+        period_start=given.period.start,
+        period_end=given.period.end,
+        quantity=given.quantity,
+        unit_amount=None,
+        tier=None,
+        kind=DetailKind.UNIT,
+        amount=given.amount,
+        description=given.description,
+        proration=True,
+        discountable=False,
+        credited=given.credited,
+    )
+
+
+def _parted(subscription: Subscription, lines: list[Line]) -> list[list[Line]]:
+    """The lines of each invoice: of all of them, or of usage and then of the rest (ours)."""
+    if not lines or subscription.usage_invoicing == UsageInvoicing.COMBINED:
+        return [lines] if lines else []
+    usage = [line for line in lines if line.meter_id or line.kind in _USAGE]
+    base = [line for line in lines if not (line.meter_id or line.kind in _USAGE)]
+    return [part for part in (usage, base) if part]
+
+
+def _draft(
+    act: Act, subscription: Subscription, after: Subscription, lines: Sequence[Line]
+) -> Invoice:
+    at = subscription.closes_at
+    assert at is not None
+    collects, grace = _fate(after)
+    return draft(
+        act.new_id("in"),
+        subscription,
+        lines,
+        reason=BillingReason.SUBSCRIPTION_CYCLE,
+        period=(max(item.period_start for item in closing_items(subscription)), at),
+        auto_advance=collects,
+        finalizes_at=None if grace is None else act.now + grace,
+        now=act.now,
+    )
+
+
+def _fate(after: Subscription) -> tuple[bool, timedelta | None]:
+    """Whether the invoice is collected, and in what time it is final; None is never by itself.
+
+    While collection is paused an invoice stays a draft, or is final and then void or written off.
+    Stripe: so too a subscription that is unpaid has drafts that nobody collects.
+    """
+    if after.status == SubscriptionStatus.UNPAID:
+        return False, None
+    if after.pause_behavior is None:
+        return True, GRACE
+    return False, None if after.pause_behavior == PauseBehavior.KEEP_AS_DRAFT else GRACE
+
+
+def _paid_by(item: Item, lines: Sequence[Line]) -> Item:
+    """The item with the lines that pay its running period in advance."""
+    ids = [line.id for line in lines if pays_running(line, item) and not line.proration]
+    return replace(item, charge_ids=ids) if ids else item

@@ -1,0 +1,337 @@
+"""Take back all or part of a final invoice: issue a credit note, or void one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from postpaid.billing import collect
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.lock_invoices import lock_invoices
+from postpaid.billing.move_balance import moved
+from postpaid.billing.perform import Act
+from postpaid.billing.post import post, post_credit_note_voided
+from postpaid.core import ledger
+from postpaid.core.credit_notes import (
+    AskedLine,
+    CreditNote,
+    CreditNoteLine,
+    CreditNoteReason,
+    CreditNoteStatus,
+    credit_note_number,
+    creditable,
+    custom_line,
+    less,
+    line_as_asked,
+    lines_by_total,
+    remaining_lines,
+    split,
+)
+from postpaid.core.credits import BalanceReason
+from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, NotFound
+from postpaid.core.invoicing import Invoice, InvoiceStatus, Line, paid
+from postpaid.core.subscriptions import SubscriptionAction
+from postpaid.core.values import replace
+from postpaid.storage import (
+    balance_transactions,
+    credit_notes,
+    customers,
+    invoices,
+    payments,
+)
+from postpaid.storage.customers import Customer
+from postpaid.storage.database import Connection
+
+CREDITED = (InvoiceStatus.OPEN, InvoiceStatus.PAID)  # Stripe: others have nothing to take back
+
+
+@dataclass(frozen=True, slots=True)
+class NewCreditNote:
+    """A credit note asked for: by its total ``amount``, or by ``lines``.
+
+    Of what was paid already, ``credit_amount`` goes to the customer's balance, and
+    ``out_of_band_amount`` has gone back some other way.
+    """
+
+    invoice_id: str
+    amount: int | None = None
+    lines: Sequence[AskedLine] | None = None
+    credit_amount: int = 0
+    out_of_band_amount: int = 0
+    refund_amount: int = 0
+    reason: CreditNoteReason | None = None
+    memo: str | None = None
+    effective_at: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def issue(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
+    """Issue a credit note. What is not paid yet of the invoice falls by it first (Stripe).
+
+    An invoice of which nothing remains to be paid is paid. Raises ``NotFound``; ``InvalidRequest``
+    for more than the invoice has left, or amounts that do not sum; ``ActionNotAllowed`` for an
+    invoice that is neither open nor paid; ``Conflict`` while a payment is under way.
+    """
+    # Read.
+    [invoice], locked = lock_invoices(conn, act, [asked.invoice_id])
+    customer = locked[invoice.customer_id]
+    act = act.at(customer.now(act.now), customer.clock_id)
+    earlier = credit_notes.of_invoice(conn, act.account_id, invoice.id)
+    if invoice.amount_remaining and payments.pending_of(conn, act.account_id, [invoice.id]):
+        raise Conflict("A payment of this invoice is under way; try again when it is settled.")
+
+    # Decide.
+    note = decide(act, asked, invoice, earlier)
+    before, after = invoice, _credited(act, invoice, note)
+    transaction = None
+    if note.credit_amount:
+        customer, transaction = moved(
+            act,
+            customer,
+            BalanceReason.CREDIT_NOTE,
+            -note.credit_amount,
+            currency=note.currency,
+            invoice_id=invoice.id,
+            credit_note_id=note.id,
+        )
+        note = replace(note, balance_transaction_id=transaction.id)
+
+    # Write.
+    credit_notes.insert(conn, act.account_id, note)
+    if transaction is not None:
+        balance_transactions.insert_many(conn, act.account_id, [transaction])
+        customers.update_invoicing(conn, act.account_id, [customer])
+    invoices.update_many(conn, act.account_id, [after], before=[before.status])
+    post(conn, act, [_posting(invoice, note)])
+    announce(conn, act, [Announcement("credit_note.created", "credit_note", note.id, note)])
+    _announce_invoice(conn, act, before, after)
+    if after.status != before.status:
+        collect.follow(conn, act, [after], SubscriptionAction.PAY)
+        collect.mark_delinquent(conn, act, [after], delinquent=False)
+    return note
+
+
+def preview(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
+    """The credit note that ``issue`` would issue; nothing is written."""
+    found = invoices.load(conn, act.account_id, [asked.invoice_id])
+    if asked.invoice_id not in found:
+        raise NotFound.of("invoice", asked.invoice_id, param="invoice")
+    invoice = found[asked.invoice_id]
+    customer = customers.load(conn, act.account_id, [invoice.customer_id])[invoice.customer_id]
+    act = act.at(customer.now(act.now), customer.clock_id)
+    return decide(act, asked, invoice, credit_notes.of_invoice(conn, act.account_id, invoice.id))
+
+
+def decide(
+    act: Act, asked: NewCreditNote, invoice: Invoice, earlier: Sequence[CreditNote]
+) -> CreditNote:
+    """The credit note with its lines, of an invoice that has these ``earlier`` ones."""
+    if invoice.status not in CREDITED:
+        raise ActionNotAllowed(
+            f"You can only create credit notes for invoices that are open or paid, and this one "
+            f"is {invoice.status}.",
+            param="invoice",
+        )
+    if asked.refund_amount:
+        raise InvalidRequest(
+            "Nothing can be refunded to a card yet. Give `credit_amount`, for the customer's "
+            "balance, or `out_of_band_amount`.",
+            param="refund_amount",
+        )
+    standing = [each for each in earlier if each.status == CreditNoteStatus.ISSUED]
+    rest = remaining_lines(invoice, (line for each in standing for line in each.lines))
+    if asked.lines is not None:
+        lines = _lines_as_asked(invoice, rest, asked.lines)
+        total = sum(line.total for line in lines)
+        if asked.amount not in (None, total):
+            raise InvalidRequest(
+                f"`amount` is {asked.amount}, and the lines come to {total}.", param="amount"
+            )
+    elif asked.amount is not None:
+        total = asked.amount
+        lines = lines_by_total(rest, total) if total <= creditable(invoice) else []
+    else:
+        raise InvalidRequest(
+            "You must give `amount` or `lines`.", param="amount", code="parameter_missing"
+        )
+    if total <= 0:
+        raise InvalidRequest("A credit note must take back something.", param="lines")
+    parts = split(invoice, total, credit=asked.credit_amount, out_of_band=asked.out_of_band_amount)
+    sequence = len(earlier) + 1
+    assert invoice.number is not None, "a final invoice has a number"
+    return CreditNote(
+        id=act.new_id("cn"),
+        invoice_id=invoice.id,
+        sequence=sequence,
+        customer_id=invoice.customer_id,
+        clock_id=invoice.clock_id,
+        number=credit_note_number(invoice.number, sequence),
+        status=CreditNoteStatus.ISSUED,
+        currency=invoice.currency,
+        subtotal=sum(line.amount for line in lines),
+        total=total,
+        pre_payment_amount=parts.pre_payment,
+        credit_amount=parts.credit,
+        out_of_band_amount=parts.out_of_band,
+        reason=asked.reason,
+        memo=asked.memo,
+        metadata=asked.metadata,
+        balance_transaction_id=None,
+        effective_at=asked.effective_at or act.now,
+        created_at=act.now,
+        voided_at=None,
+        lines=tuple(replace(line, id=act.new_id("cnli")) for line in lines),
+    )
+
+
+def update_note(
+    conn: Connection,
+    act: Act,
+    note_id: str,
+    *,
+    memo: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> CreditNote:
+    """Change what is said of the credit note; None leaves it. Raises ``NotFound``."""
+    before, _, act = _lock(conn, act, note_id)
+    after = replace(
+        before,
+        memo=before.memo if memo is None else memo,
+        metadata=before.metadata if metadata is None else metadata,
+    )
+    if after != before:
+        credit_notes.update(conn, act.account_id, after)
+        what = changes(before, after)
+        said = Announcement("credit_note.updated", "credit_note", after.id, after, what)
+        announce(conn, act, [said])
+    return after
+
+
+def void_note(conn: Connection, act: Act, note_id: str) -> CreditNote:
+    """Void the credit note, as if it had never been: what it took back is owed or held again.
+
+    Raises ``ActionNotAllowed`` for one that is void, for what lowered an invoice that is not open
+    any more (Stripe), for credit that is used up, and for what went back some other way.
+    """
+    # Read.
+    before, customer, act = _lock(conn, act, note_id)
+    invoice = invoices.load(conn, act.account_id, [before.invoice_id])[before.invoice_id]
+    if payments.pending_of(conn, act.account_id, [invoice.id]):
+        raise Conflict("A payment of this invoice is under way; try again when it is settled.")
+
+    # Decide.
+    _check_voidable(before, invoice, customer)
+    after = replace(before, status=CreditNoteStatus.VOID, voided_at=act.now)
+    owed = replace(
+        invoice,
+        pre_payment_credits=invoice.pre_payment_credits - before.pre_payment_amount,
+        post_payment_credits=invoice.post_payment_credits - before.post_payment_amount,
+    )
+    transaction = None
+    if before.credit_amount:
+        customer, transaction = moved(
+            act,
+            customer,
+            BalanceReason.CREDIT_NOTE,
+            before.credit_amount,
+            currency=before.currency,
+            invoice_id=invoice.id,
+            credit_note_id=before.id,
+        )
+
+    # Write.
+    credit_notes.update(conn, act.account_id, after)
+    if transaction is not None:
+        balance_transactions.insert_many(conn, act.account_id, [transaction])
+        customers.update_invoicing(conn, act.account_id, [customer])
+    invoices.update_many(conn, act.account_id, [owed], before=[invoice.status])
+    post_credit_note_voided(conn, act, invoice, before.id)
+    announce(conn, act, [Announcement("credit_note.voided", "credit_note", after.id, after)])
+    _announce_invoice(conn, act, invoice, owed)
+    return after
+
+
+def _check_voidable(note: CreditNote, invoice: Invoice, customer: Customer) -> None:
+    if note.status == CreditNoteStatus.VOID:
+        raise ActionNotAllowed("This credit note is already voided.")
+    if note.pre_payment_amount and invoice.status != InvoiceStatus.OPEN:
+        raise ActionNotAllowed(
+            f"The invoice that this credit note lowered is {invoice.status} by now; only of an "
+            "open one can it be voided."
+        )
+    if note.out_of_band_amount:
+        raise ActionNotAllowed(
+            "What this credit note gave back out of band cannot be taken back by voiding it."
+        )
+    if note.credit_amount and customer.balance > -note.credit_amount:
+        raise ActionNotAllowed("The credit of this credit note is used already.")
+
+
+def _lines_as_asked(
+    invoice: Invoice, rest: Sequence[Line], asked: Sequence[AskedLine]
+) -> list[CreditNoteLine]:
+    billed = {line.id: line for line in invoice.lines}
+    left = {line.id: line for line in rest}
+    lines: list[CreditNoteLine] = []
+    for at, each in enumerate(asked):
+        if each.invoice_line_id is None:
+            lines.append(custom_line(each))
+            continue
+        if each.invoice_line_id not in billed:
+            raise NotFound.of(
+                "invoice line item",
+                each.invoice_line_id,
+                param=("lines", at, "invoice_line_item"),
+            )
+        line = line_as_asked(left[each.invoice_line_id], billed[each.invoice_line_id], each, at=at)
+        left[each.invoice_line_id] = less(left[each.invoice_line_id], line)
+        lines.append(line)
+    return lines
+
+
+def _credited(act: Act, invoice: Invoice, note: CreditNote) -> Invoice:
+    """The invoice with the note; paid when nothing remains of it."""
+    after = replace(
+        invoice,
+        pre_payment_credits=invoice.pre_payment_credits + note.pre_payment_amount,
+        post_payment_credits=invoice.post_payment_credits + note.post_payment_amount,
+    )
+    if invoice.status == InvoiceStatus.OPEN and after.amount_remaining == 0:
+        return replace(paid(after, now=act.now, amount=0), attempted=invoice.attempted)
+    return after
+
+
+def _posting(invoice: Invoice, note: CreditNote) -> ledger.Transaction:
+    """What the note does to the ledger: each line in the service period of the line it is of."""
+    billed = {line.id: line for line in invoice.lines}
+    taken = [
+        ledger.Taken(line.total - line.tax, line.tax, billed.get(line.invoice_line_id or ""))
+        for line in note.lines
+    ]
+    return ledger.credit_note(
+        invoice,
+        note.id,
+        taken,
+        off_invoice=note.pre_payment_amount,
+        to_balance=note.credit_amount,
+        out_of_band=note.out_of_band_amount,
+    )
+
+
+def _announce_invoice(conn: Connection, act: Act, before: Invoice, after: Invoice) -> None:
+    bare = replace(after, lines=())
+    what = changes(replace(before, lines=()), bare)
+    said = [Announcement("invoice.updated", "invoice", after.id, bare, what)]
+    if after.status == InvoiceStatus.PAID and before.status != InvoiceStatus.PAID:
+        said.append(Announcement("invoice.paid", "invoice", after.id, bare))
+    announce(conn, act, said)
+
+
+def _lock(conn: Connection, act: Act, note_id: str) -> tuple[CreditNote, Customer, Act]:
+    found = credit_notes.load(conn, act.account_id, [note_id]).get(note_id)
+    if found is None:
+        raise NotFound.of("credit note", note_id)
+    customer = customers.lock(conn, act.account_id, [found.customer_id])[found.customer_id]
+    current = credit_notes.load(conn, act.account_id, [note_id])[note_id]
+    return current, customer, act.at(customer.now(act.now), customer.clock_id)

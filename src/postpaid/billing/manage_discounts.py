@@ -1,0 +1,487 @@
+"""Redeem coupons and promotion codes into discounts; use discounts up, and take them away.
+
+What asks for discounts chooses them first, which writes nothing and so is what a preview does, and
+redeems what it has chosen once it goes ahead. Whoever redeems has locked the customer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.perform import Act
+from postpaid.core.discounts import Coupon, Discount, Duration, PromotionCode, end_of
+from postpaid.core.errors import InvalidRequest, NotFound, Path
+from postpaid.core.invoicing import Invoice
+from postpaid.core.money import format_amount
+from postpaid.core.subscriptions import Subscription
+from postpaid.core.values import replace
+from postpaid.storage import coupons, customers, discounts, promotion_codes, subscriptions
+from postpaid.storage.customers import Customer
+from postpaid.storage.database import Connection
+
+DISCOUNTS_MAX = 20  # of one thing
+
+
+@dataclass(frozen=True, slots=True)
+class AskedDiscount:
+    """A discount asked for, by exactly one of these: the ids, not the code that customers know."""
+
+    coupon_id: str | None = None
+    promotion_code_id: str | None = None
+    discount_id: str | None = None  # one that is there already
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for one owner; without any id that is the customer.
+
+    ``param`` is where in the request it was asked for.
+    """
+
+    asked: Sequence[AskedDiscount]
+    subscription_id: str | None = None
+    subscription_item_id: str | None = None
+    invoice_id: str | None = None
+    invoice_item_id: str | None = None
+    param: Path = ("discounts",)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The discounts of each ``Wanted``, in the order given; the ``new`` ones are not written yet."""
+
+    discounts: list[list[Discount]] = field(default_factory=list)
+    new: list[Discount] = field(default_factory=list)
+    codes: dict[str, tuple[PromotionCode, Path]] = field(default_factory=dict)  # by discount
+
+    def ids(self, place: int = 0) -> list[str] | None:
+        """The ids for the owner at this place, or None when there are none."""
+        if place >= len(self.discounts):
+            return None
+        return [each.id for each in self.discounts[place]] or None
+
+
+def choose(
+    conn: Connection,
+    act: Act,
+    wanted: Sequence[Wanted],
+    *,
+    customer: Customer,
+    currency: str | None,
+) -> Chosen:
+    """The discounts that are asked for, if the customer can have them; nothing is written.
+
+    ``act`` is at the customer's time. ``currency`` is that of what they are taken off; None when
+    that is not known. Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault.
+    """
+    if not any(each.asked for each in wanted):
+        return Chosen([[] for _ in wanted])
+    # Read.
+    for each in wanted:
+        _check_references(each)
+    every = [one for each in wanted for one in each.asked]
+    kept = discounts.load(
+        conn, act.account_id, {one.discount_id for one in every if one.discount_id}
+    )
+    codes = promotion_codes.load(
+        conn, act.account_id, {one.promotion_code_id for one in every if one.promotion_code_id}
+    )
+    coupon_by_id = coupons.load(
+        conn,
+        act.account_id,
+        {one.coupon_id for one in every if one.coupon_id}
+        | {code.coupon_id for code in codes.values()},
+    )
+    firsts_only = any(code.first_time_transaction for code in codes.values())
+    has_bought = firsts_only and discounts.has_bought(conn, act.account_id, customer.id)
+
+    # Decide.
+    chosen = Chosen()
+    for each in wanted:
+        own: list[Discount] = []
+        for i, one in enumerate(each.asked):
+            at = (*each.param, i)
+            if one.discount_id:
+                discount = kept.get(one.discount_id)
+                if discount is None or discount.customer_id != customer.id or discount.deleted_at:
+                    raise NotFound.of("discount", one.discount_id, param=(*at, "discount"))
+            else:
+                discount = _new(
+                    act, each, one, at, customer, currency, coupon_by_id, codes, has_bought
+                )
+                chosen.new.append(discount)
+                if one.promotion_code_id:
+                    where = (*at, "promotion_code")
+                    chosen.codes[discount.id] = (codes[one.promotion_code_id], where)
+            if discount.coupon_id in {other.coupon_id for other in own}:
+                raise InvalidRequest(
+                    f"The coupon '{discount.coupon_id}' is given twice; it can be applied once.",
+                    param=at,
+                )
+            own.append(discount)
+        chosen.discounts.append(own)
+    return chosen
+
+
+def check_minimum(chosen: Chosen, amount: int, currency: str) -> None:
+    """Raises ``InvalidRequest`` for a promotion code that wants a larger purchase than this."""
+    for code, param in chosen.codes.values():
+        if not code.has_minimum:
+            continue
+        least = code.minimum_in(currency)
+        if least is None:
+            raise InvalidRequest(
+                f"This promotion code has no minimum amount in {currency}, and cannot be "
+                "redeemed in it.",
+                param=param,
+            )
+        if amount < least:
+            raise InvalidRequest(
+                "This promotion code cannot be redeemed because the purchase is less than "
+                f"{format_amount(Decimal(least), currency)}.",
+                param=param,
+            )
+
+
+def redeem(conn: Connection, act: Act, chosen: Chosen) -> None:
+    """Write what was chosen and count the redemptions. The customer is locked.
+
+    Raises ``InvalidRequest`` when a coupon or a code has been redeemed by others in the meantime,
+    as often as it can be.
+    """
+    if not chosen.new:
+        return
+    times: dict[str, int] = {}
+    code_times: dict[str, int] = {}
+    for each in chosen.new:
+        times[each.coupon_id] = times.get(each.coupon_id, 0) + 1
+        if each.promotion_code_id:
+            code_times[each.promotion_code_id] = code_times.get(each.promotion_code_id, 0) + 1
+    if not coupons.redeem(conn, act.account_id, times) or (
+        code_times and not promotion_codes.redeem(conn, act.account_id, code_times)
+    ):
+        raise InvalidRequest(
+            "This coupon has been redeemed as often as it can be.",
+            param="discounts",
+            code="coupon_expired",
+        )
+    discounts.insert_many(conn, act.account_id, chosen.new)
+    _announce(conn, act, "customer.discount.created", chosen.new)
+
+
+def discounts_from(
+    conn: Connection,
+    act: Act,
+    asked: Sequence[AskedDiscount],
+    *,
+    customer: Customer,
+    currency: str | None,
+    subscription_id: str | None = None,
+    subscription_item_id: str | None = None,
+    invoice_id: str | None = None,
+    invoice_item_id: str | None = None,
+    param: Path = ("discounts",),
+) -> list[Discount]:
+    """Choose discounts for one owner and redeem them at once; see ``choose`` and ``redeem``."""
+    wanted = Wanted(
+        asked, subscription_id, subscription_item_id, invoice_id, invoice_item_id, param
+    )
+    chosen = choose(conn, act, [wanted], customer=customer, currency=currency)
+    redeem(conn, act, chosen)
+    return chosen.discounts[0]
+
+
+def discount_customer(
+    conn: Connection, act: Act, customer_id: str, asked: AskedDiscount
+) -> Customer:
+    """Give the customer a discount on all it buys, in place of one it had.
+
+    Raises ``NotFound``, and as ``choose`` and ``redeem`` do.
+    """
+    before = _lock_customer(conn, act, customer_id)
+    act = act.at(before.now(act.now), before.clock_id)
+    [discount] = discounts_from(
+        conn, act, [asked], customer=before, currency=before.currency, param=()
+    )
+    if before.discount:
+        _remove(conn, act, [before.discount["id"]])
+    after = replace(before, discount=_as_kept(discount))
+    customers.update(conn, act.account_id, after)
+    said = Announcement("customer.updated", "customer", after.id, after, changes(before, after))
+    announce(conn, act, [said])
+    return after
+
+
+def delete_customer_discount(conn: Connection, act: Act, customer_id: str) -> Discount:
+    """Take the customer's discount away. Raises ``NotFound`` when it has none."""
+    before = _lock_customer(conn, act, customer_id)
+    if not before.discount:
+        raise NotFound(f"No active discount for customer: {customer_id}")
+    act = act.at(before.now(act.now), before.clock_id)
+    after = replace(before, discount=None)
+    customers.update(conn, act.account_id, after)
+    [removed] = _remove(conn, act, [before.discount["id"]])
+    said = Announcement("customer.updated", "customer", after.id, after, changes(before, after))
+    announce(conn, act, [said])
+    return removed
+
+
+def delete_subscription_discount(conn: Connection, act: Act, subscription_id: str) -> Discount:
+    """Take the subscription's discounts away; gives the first. Raises ``NotFound`` if it has none.
+
+    Drafts that are made already keep them (Stripe).
+    """
+    found = subscriptions.load(conn, act.account_id, [subscription_id]).get(subscription_id)
+    if found is None:
+        raise NotFound.of("subscription", subscription_id)
+    locked = customers.lock(conn, act.account_id, [found.customer_id])
+    customer = locked[found.customer_id]
+    before = subscriptions.load(conn, act.account_id, [subscription_id])[subscription_id]
+    left = discounts.over(conn, act.account_id, before.discount_ids or (), now=act.now)
+    active = [each for each in before.discount_ids or () if each not in left]
+    if not active:
+        raise NotFound(f"No active discount for subscription: {subscription_id}")
+    act = act.at(customer.now(act.now), customer.clock_id)
+    after = replace(before, discount_ids=None)
+    subscriptions.update_many(conn, act.account_id, [after])
+    removed = {each.id: each for each in _remove(conn, act, active)}
+    announce(
+        conn,
+        act,
+        [
+            Announcement(
+                "customer.subscription.updated",
+                "subscription",
+                after.id,
+                after,
+                changes(before, after),
+            )
+        ],
+    )
+    return removed[active[0]]
+
+
+def rediscount_subscription(
+    conn: Connection,
+    act: Act,
+    subscription: Subscription,
+    customer: Customer,
+    asked: Sequence[AskedDiscount],
+) -> list[str] | None:
+    """The ids of the discounts that the subscription is to have from now on, which are written.
+
+    Those that it had and that are not asked for are taken away; it keeps one that is asked for by
+    its id, or by its coupon (Stripe). The customer is locked, and the caller writes the
+    subscription. Raises as ``choose`` and ``redeem`` do.
+    """
+    act = act.at(customer.now(act.now), customer.clock_id)
+    had = discounts.load(conn, act.account_id, subscription.discount_ids or ())
+    left = discounts.over(conn, act.account_id, had, now=act.now)
+    by_coupon = {each.coupon_id: each.id for each in had.values() if each.id not in left}
+    wanted = [
+        AskedDiscount(discount_id=by_coupon[each.coupon_id])
+        if each.coupon_id in by_coupon and not (each.promotion_code_id or each.discount_id)
+        else each
+        for each in asked
+    ]
+    chosen = choose(
+        conn,
+        act,
+        [Wanted(wanted, subscription.id)],
+        customer=customer,
+        currency=subscription.currency,
+    )
+    redeem(conn, act, chosen)
+    remove_left_out(conn, act, subscription.discount_ids, chosen.ids())
+    return chosen.ids()
+
+
+def rediscount_items(
+    conn: Connection,
+    act: Act,
+    subscription: Subscription,
+    customer: Customer,
+    wanted: Sequence[Wanted],
+) -> dict[Path, list[str] | None]:
+    """The ids of the discounts that items are to have from now on, by what asked for them.
+
+    As ``rediscount_subscription`` does; ``act`` is at the customer's time.
+    """
+    if not wanted:
+        return {}
+    customers.hold(conn, act.account_id, [customer.id])
+    chosen = choose(conn, act, wanted, customer=customer, currency=subscription.currency)
+    redeem(conn, act, chosen)
+    asked = {each.subscription_item_id for each in wanted}
+    had = [
+        key
+        for item in subscription.items
+        if item.id in asked
+        for key in item.discount_ids or ()
+    ]
+    kept = [each.id for own in chosen.discounts for each in own]
+    remove_left_out(conn, act, had, kept)
+    return {each.param: chosen.ids(place) for place, each in enumerate(wanted)}
+
+
+def remove_left_out(
+    conn: Connection, act: Act, before: Sequence[str] | None, after: Sequence[str] | None
+) -> None:
+    """Take away the discounts that were on something before and are not any more."""
+    gone = set(before or ()) - set(after or ())
+    if gone:
+        _remove(conn, act, sorted(gone))
+
+
+def use_up(
+    conn: Connection, act: Act, final: Sequence[Invoice], locked: Mapping[str, Customer]
+) -> None:
+    """Note which discounts, of those that are for once, these final invoices have used up.
+
+    Customers, who are ``locked``, lose theirs with that, or when it has ended. Voiding an invoice
+    does not give a discount back (Stripe). Three statements at most, and none without a discount.
+    """
+    used = {
+        discount_id: each.id for each in final for discount_id in (each.total_discounts or {})
+    }
+    over = discounts.use_up(conn, act.account_id, used) if used else []
+    lost = {each.id: each.customer_id for each in over if each.is_customers}
+    for customer_id in {each.customer_id for each in final}:
+        own = locked[customer_id].discount
+        if own and own["end_at"] is not None and own["end_at"] <= act.now.timestamp():
+            lost[own["id"]] = customer_id
+    if lost:
+        customers.clear_discounts(conn, act.account_id, lost)
+    _announce(conn, act, "customer.discount.deleted", over)
+
+
+def _as_kept(discount: Discount) -> dict[str, Any]:
+    """What a customer keeps of its discount, to be shown without asking for it."""
+    return {
+        "id": discount.id,
+        "coupon_id": discount.coupon_id,
+        "promotion_code_id": discount.promotion_code_id,
+        "start_at": int(discount.start_at.timestamp()),
+        "end_at": discount.end_at and int(discount.end_at.timestamp()),
+    }
+
+
+def _lock_customer(conn: Connection, act: Act, customer_id: str) -> Customer:
+    customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
+    if customer is None or customer.deleted_at:
+        raise NotFound.of("customer", customer_id, param="customer")
+    return customer
+
+
+def _check_references(wanted: Wanted) -> None:
+    if len(wanted.asked) > DISCOUNTS_MAX:
+        raise InvalidRequest(
+            f"At most {DISCOUNTS_MAX} discounts can be applied.", param=wanted.param
+        )
+    for i, one in enumerate(wanted.asked):
+        given = [each for each in (one.coupon_id, one.promotion_code_id, one.discount_id) if each]
+        if len(given) != 1:
+            raise InvalidRequest(
+                "You must give exactly one of `coupon`, `promotion_code` and `discount`.",
+                param=(*wanted.param, i) if wanted.param else "coupon",
+            )
+
+
+def _new(
+    act: Act,
+    wanted: Wanted,
+    one: AskedDiscount,
+    at: Path,
+    customer: Customer,
+    currency: str | None,
+    coupon_by_id: Mapping[str, Coupon],
+    codes: Mapping[str, PromotionCode],
+    has_bought: bool,
+) -> Discount:
+    """A new discount, if the coupon or the code may be redeemed. ``at`` () is the request itself."""
+    at = at if wanted.param else ()
+    if one.promotion_code_id:
+        param: Path = (*at, "promotion_code")
+        code = codes.get(one.promotion_code_id)
+        if code is None:
+            raise NotFound.of("promotion code", one.promotion_code_id, param=param)
+        coupon = coupon_by_id[code.coupon_id]
+        _check_code(act, code, coupon, customer, param, has_bought)
+    else:
+        param = (*at, "coupon")
+        assert one.coupon_id is not None
+        found = coupon_by_id.get(one.coupon_id)
+        if found is None or found.deleted_at:
+            raise NotFound.of("coupon", one.coupon_id, param=param)
+        coupon = found
+        if not coupon.is_valid(act.now):
+            raise InvalidRequest(
+                f"Coupon expired: {coupon.id}", param=param, code="coupon_expired"
+            )
+    if currency is not None and not coupon.takes_off_in(currency):
+        raise InvalidRequest(
+            f"The coupon '{coupon.id}' takes an amount of {coupon.currency} off, and this is "
+            f"billed in {currency}.",
+            param=param,
+        )
+    return Discount(
+        id=act.new_id("di"),
+        coupon_id=coupon.id,
+        customer_id=customer.id,
+        start_at=act.now,
+        duration=coupon.duration,
+        end_at=end_of(coupon, act.now) if coupon.duration == Duration.REPEATING else None,
+        promotion_code_id=one.promotion_code_id,
+        subscription_id=wanted.subscription_id,
+        subscription_item_id=wanted.subscription_item_id,
+        invoice_id=wanted.invoice_id,
+        invoice_item_id=wanted.invoice_item_id,
+    )
+
+
+def _check_code(
+    act: Act,
+    code: PromotionCode,
+    coupon: Coupon,
+    customer: Customer,
+    param: Path,
+    has_bought: bool,
+) -> None:
+    if not code.is_active(coupon, act.now):
+        raise InvalidRequest(
+            "This promotion code cannot be redeemed: it is inactive, has expired, or has been "
+            "redeemed as often as it can be.",
+            param=param,
+            code="coupon_expired",
+        )
+    if code.customer_id not in (None, customer.id):
+        raise InvalidRequest("This promotion code is for another customer.", param=param)
+    if code.first_time_transaction and has_bought:
+        raise InvalidRequest(
+            "This promotion code cannot be redeemed because the associated customer has prior "
+            "transactions.",
+            param=param,
+        )
+
+
+def _remove(conn: Connection, act: Act, ids: Sequence[str]) -> list[Discount]:
+    removed = discounts.delete_many(conn, act.account_id, ids, now=act.now)
+    _announce(conn, act, "customer.discount.deleted", removed)
+    return removed
+
+
+def _announce(conn: Connection, act: Act, happened: str, said: Sequence[Discount]) -> None:
+    """Stripe: of what customers and subscriptions have; an invoice says itself what it has."""
+    announce(
+        conn,
+        act,
+        [
+            Announcement(happened, "discount", each.id, each)
+            for each in said
+            if not (each.invoice_id or each.invoice_item_id)
+        ],
+    )

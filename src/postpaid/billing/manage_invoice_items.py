@@ -1,0 +1,536 @@
+"""Add, change and delete invoice items: what is billed by hand, now or with the next invoice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, Inexact
+
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.edit_draft import edit_draft
+from postpaid.billing.lock_invoices import lock_invoices
+from postpaid.billing.manage_customers import lock_customer
+from postpaid.billing.manage_discounts import (
+    AskedDiscount,
+    Wanted,
+    choose,
+    redeem,
+    remove_left_out,
+)
+from postpaid.billing.manage_tax_rates import check_tax_rates
+from postpaid.billing.perform import Act
+from postpaid.core.catalog import Product
+from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, Path
+from postpaid.core.invoice_items import InvoiceItem, line_of
+from postpaid.core.invoicing import Invoice, InvoiceAction, next_status
+from postpaid.core.money import EXACT, round_minor
+from postpaid.core.pricing import DetailKind, rate
+from postpaid.core.subscriptions import Catalog
+from postpaid.core.values import replace
+from postpaid.storage import catalog, customers, discounts, invoice_items, invoices, subscriptions
+from postpaid.storage.customers import Customer
+from postpaid.storage.database import Connection
+
+CURRENCY = "usd"  # where neither the caller, nor the customer, nor a price says one
+
+Relabel = Callable[[Mapping[str, str]], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What an item is to cost: an ``amount``, or ``quantity`` units of a price or at a unit amount.
+
+    At most one of ``amount``, ``price_id`` and ``unit_amount`` is given; a unit amount may be for a
+    product, in a ``currency``. Amounts are minor units.
+    """
+
+    amount: int | None = None
+    price_id: str | None = None
+    unit_amount: Decimal | None = None
+    product_id: str | None = None
+    currency: str | None = None
+    quantity: Decimal | None = None
+
+    @property
+    def names_a_price(self) -> bool:
+        return (self.amount, self.price_id, self.unit_amount) != (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvoiceItem:
+    """An invoice item asked for; ``param`` is where in the request. ``period`` None means now."""
+
+    asking: Asking
+    currency: str | None = None
+    description: str | None = None
+    discountable: bool | None = None
+    discounts: Sequence[AskedDiscount] = ()
+    tax_rate_ids: Sequence[str] | None = None
+    period: tuple[datetime, datetime] | None = None
+    subscription_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    param: Path = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChange:
+    """A change of an invoice item; ``given`` names what of it was asked for.
+
+    ``discounts`` and ``tax_rate_ids`` may be given as None, which takes them off.
+    """
+
+    given: frozenset[str]
+    asking: Asking = field(default_factory=Asking)
+    description: str | None = None
+    discountable: bool | None = None
+    discounts: Sequence[AskedDiscount] | None = None
+    tax_rate_ids: Sequence[str] | None = None
+    period: tuple[datetime, datetime] | None = None
+    relabel: Relabel = dict
+    param: Path = ()
+
+
+def create_invoice_item(
+    conn: Connection,
+    act: Act,
+    asked: NewInvoiceItem,
+    *,
+    customer_id: str | None,
+    invoice_id: str | None = None,
+) -> InvoiceItem:
+    """Add an item that is pending, or with ``invoice_id`` is a line of that draft.
+
+    Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault, and ``ActionNotAllowed``
+    for an invoice that is no draft.
+    """
+    draft = None
+    if invoice_id is not None:
+        [draft], locked = lock_invoices(conn, act, [invoice_id])
+        customer = locked[draft.customer_id]
+        if customer_id not in (None, customer.id):
+            raise InvalidRequest(
+                f"The invoice {draft.id} does not belong to customer {customer_id}.",
+                param="invoice",
+            )
+    elif customer_id is None:
+        raise InvalidRequest(
+            "Missing required param: customer.", param="customer", code="parameter_missing"
+        )
+    else:
+        customer = lock_customer(conn, act, customer_id, param="customer")
+    act = act.at(customer.now(act.now), customer.clock_id)
+    [item] = make_items(conn, act, [asked], customer, draft)
+    if draft is not None:
+        line = line_of(item, act.new_id("il"))
+        edit_draft(conn, act, draft, [*draft.lines, line], customer)
+    return item
+
+
+def make_items(
+    conn: Connection,
+    act: Act,
+    asked: Sequence[NewInvoiceItem],
+    customer: Customer,
+    draft: Invoice | None,
+) -> list[InvoiceItem]:
+    """Write new items of the customer, who is locked: pending ones, or those of the draft.
+
+    The caller writes the draft's lines. A constant number of statements.
+    """
+    # Read.
+    if draft is not None:
+        next_status(draft.status, InvoiceAction.EDIT)
+    sold, products = _read_sold(conn, act, [each.asking for each in asked])
+    for each in asked:
+        _check_sold(each.asking, sold, products, each.param)
+    _check_subscriptions(conn, act, asked, customer)
+    currency = _currency(asked, sold, customer, draft)
+    check_tax_rates(conn, act, {(*a.param, "tax_rates"): a.tax_rate_ids for a in asked})
+
+    # Decide.
+    items = [_item(act, each, sold, customer, draft, currency) for each in asked]
+    wanted = [
+        Wanted(each.discounts, invoice_item_id=item.id, param=(*each.param, "discounts"))
+        for each, item in zip(asked, items, strict=True)
+    ]
+    chosen = choose(conn, act, wanted, customer=customer, currency=currency)
+    items = [replace(item, discount_ids=chosen.ids(place)) for place, item in enumerate(items)]
+
+    # Write.
+    redeem(conn, act, chosen)
+    if customer.currency is None:
+        billed = replace(customer, currency=currency)
+        customers.update_invoicing(conn, act.account_id, [billed])
+    invoice_items.insert_many(conn, act.account_id, items)
+    announce(
+        conn,
+        act,
+        [Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in items],
+    )
+    return items
+
+
+def update_invoice_item(
+    conn: Connection, act: Act, item_id: str, change: ItemChange
+) -> InvoiceItem:
+    """Change an item that is pending, or on a draft, which then shows it.
+
+    Raises ``NotFound``, ``InvalidRequest`` with the parameter at fault, and ``ActionNotAllowed``
+    for an item that is on a final invoice.
+    """
+    item, customer, draft = lock_item(conn, act, item_id)
+    act = act.at(customer.now(act.now), customer.clock_id)
+    [after] = change_items(conn, act, [(item, change)], customer)
+    if draft is not None and after != item:
+        lines = [
+            line_of(after, line.id) if line.invoice_item_id == after.id else line
+            for line in draft.lines
+        ]
+        edit_draft(conn, act, draft, lines, customer)
+    return after
+
+
+def change_items(
+    conn: Connection,
+    act: Act,
+    changed: Sequence[tuple[InvoiceItem, ItemChange]],
+    customer: Customer,
+) -> list[InvoiceItem]:
+    """Write the changed items of the customer, who is locked; the caller writes their lines."""
+    # Read.
+    sold, products = _read_sold(conn, act, [change.asking for _, change in changed])
+    priced_before = catalog.load_sold(
+        conn,
+        act.account_id,
+        {item.price_id for item, each in changed if _requantified(each) and item.price_id},
+    )
+    for _, change in changed:
+        _check_sold(change.asking, sold, products, change.param)
+    check_tax_rates(conn, act, {(*c.param, "tax_rates"): c.tax_rate_ids for _, c in changed})
+    chosen = choose(
+        conn,
+        act,
+        [
+            Wanted(each.discounts or (), invoice_item_id=item.id, param=(*each.param, "discounts"))
+            for item, each in changed
+        ],
+        customer=customer,
+        currency=changed[0][0].currency if changed else None,
+    )
+
+    # Decide.
+    after = []
+    for place, (item, change) in enumerate(changed):
+        _check_change(item, change)
+        _check_same_currency(item, change, sold)
+        one = _changed(item, change, {**priced_before, **sold})
+        if "discounts" in change.given:
+            one = replace(one, discount_ids=chosen.ids(place))
+        after.append(one)
+
+    # Write.
+    redeem(conn, act, chosen)
+    moved = [(was, now) for (was, _), now in zip(changed, after, strict=True) if was != now]
+    invoice_items.update_many(conn, act.account_id, [now for _, now in moved])
+    _forget_discounts(
+        conn,
+        act,
+        [was for was, now in moved if was.discount_ids != now.discount_ids],
+        kept=[key for _, now in moved for key in now.discount_ids or ()],
+    )
+    announce(
+        conn,
+        act,
+        [
+            Announcement("invoiceitem.updated", "invoiceitem", now.id, now, changes(was, now))
+            for was, now in moved
+        ],
+    )
+    return after
+
+
+def delete_invoice_item(conn: Connection, act: Act, item_id: str) -> None:
+    """Delete an item that is pending, or on a draft, which then has a line less.
+
+    Raises ``NotFound``, and ``ActionNotAllowed`` for an item that is on a final invoice.
+    """
+    item, customer, draft = lock_item(conn, act, item_id)
+    act = act.at(customer.now(act.now), customer.clock_id)
+    delete_items(conn, act, [item])
+    if draft is not None:
+        kept = [line for line in draft.lines if line.invoice_item_id != item.id]
+        edit_draft(conn, act, draft, kept, customer)
+
+
+def delete_items(conn: Connection, act: Act, items: Sequence[InvoiceItem]) -> None:
+    """Forget the items, whose customers are locked; the caller writes the drafts' lines."""
+    invoice_items.delete_many(conn, act.account_id, [each.id for each in items])
+    _forget_discounts(conn, act, items, kept=[])
+    announce(
+        conn,
+        act,
+        [Announcement("invoiceitem.deleted", "invoiceitem", each.id, each) for each in items],
+    )
+
+
+def _forget_discounts(
+    conn: Connection, act: Act, items: Sequence[InvoiceItem], *, kept: Sequence[str]
+) -> None:
+    """Take away the discounts that are the items' own, and not those that they share."""
+    ids = [key for each in items for key in each.discount_ids or ()]
+    if not ids:
+        return
+    own = {each.id for each in items}
+    found = discounts.load(conn, act.account_id, ids).values()
+    remove_left_out(conn, act, [each.id for each in found if each.invoice_item_id in own], kept)
+
+
+def lock_item(
+    conn: Connection, act: Act, item_id: str
+) -> tuple[InvoiceItem, Customer, Invoice | None]:
+    """The item once its customer is locked, the customer, and the draft that it is on, if any.
+
+    Raises ``NotFound``, and ``ActionNotAllowed`` for an item that is on a final invoice.
+    """
+    found = invoice_items.load(conn, act.account_id, [item_id]).get(item_id)
+    if found is None:
+        raise NotFound.of("invoiceitem", item_id)
+    locked = customers.lock(conn, act.account_id, [found.customer_id])
+    item = invoice_items.load(conn, act.account_id, [item_id]).get(item_id)
+    if item is None:
+        raise NotFound.of("invoiceitem", item_id)
+    draft = None
+    if item.invoice_id is not None:
+        draft = invoices.load(conn, act.account_id, [item.invoice_id])[item.invoice_id]
+        next_status(draft.status, InvoiceAction.EDIT)
+    return item, locked[item.customer_id], draft
+
+
+# ─── What it costs ───────────────────────────────────────────────────────────────────────────
+
+
+def _item(
+    act: Act,
+    asked: NewInvoiceItem,
+    sold: Catalog,
+    customer: Customer,
+    draft: Invoice | None,
+    currency: str,
+) -> InvoiceItem:
+    if not asked.asking.names_a_price:
+        raise InvalidRequest(
+            "You must give an `amount`, `pricing`, `price_data` or a `unit_amount_decimal`.",
+            param=(*asked.param, "amount"),
+            code="parameter_missing",
+        )
+    item_id = act.new_id("ii")
+    start, end = asked.period or (act.now, act.now)
+    named = sold.get(asked.asking.price_id or "")
+    item = InvoiceItem(
+        id=item_id,
+        customer_id=customer.id,
+        clock_id=customer.clock_id,
+        invoice_id=draft.id if draft else None,
+        subscription_id=asked.subscription_id or (draft.subscription_id if draft else None),
+        subscription_item_id=None,
+        price_id=None,
+        product_id=None,
+        meter_id=None,
+        obligation=item_id,
+        part=0,
+        period_start=start,
+        period_end=end,
+        quantity=Decimal(1),
+        unit_amount=None,
+        tier=None,
+        kind=DetailKind.UNIT,
+        amount=0,
+        currency=currency,
+        description=asked.description or (named.product.name if named else ""),
+        discountable=True,
+        proration=False,
+        credited=None,
+        discount_ids=None,
+        tax_rate_ids=asked.tax_rate_ids,
+        metadata=asked.metadata,
+        created_at=act.now,
+    )
+    item = _priced(item, asked.asking, sold, asked.param)
+    # Stripe: nothing is taken off what is itself taken off, unless that is asked for.
+    return replace(
+        item, discountable=item.amount >= 0 if asked.discountable is None else asked.discountable
+    )
+
+
+def _changed(item: InvoiceItem, change: ItemChange, sold: Catalog) -> InvoiceItem:
+    after = item
+    if change.asking.names_a_price:
+        after = _priced(item, change.asking, sold, change.param)
+    elif change.asking.quantity is not None:
+        kept = Asking(None, item.price_id, None if item.price_id else item.unit_amount)
+        kept = replace(kept, product_id=item.product_id, quantity=change.asking.quantity)
+        after = _priced(item, kept, sold, change.param)
+    if "description" in change.given:
+        after = replace(after, description=change.description or "")
+    if "period" in change.given and change.period:
+        after = replace(after, period_start=change.period[0], period_end=change.period[1])
+    if "discountable" in change.given and change.discountable is not None:
+        after = replace(after, discountable=change.discountable)
+    if "tax_rates" in change.given:
+        after = replace(after, tax_rate_ids=change.tax_rate_ids)
+    if "metadata" in change.given:
+        after = replace(after, metadata=change.relabel(item.metadata))
+    return after
+
+
+def _check_change(item: InvoiceItem, change: ItemChange) -> None:
+    """What came from a subscription says what it bills: that does not change (Stripe: frozen)."""
+    if item.subscription_item_id is None and not item.proration:
+        return
+    if change.asking.names_a_price or change.asking.quantity is not None:
+        raise ActionNotAllowed(
+            f"The invoice item {item.id} was made by its subscription: its price, quantity and "
+            "amount cannot change.",
+            code="invoice_not_editable",
+        )
+    if item.proration and change.discountable:
+        raise InvalidRequest(
+            "Prorations cannot be discountable.", param=(*change.param, "discountable")
+        )
+
+
+def _check_same_currency(item: InvoiceItem, change: ItemChange, sold: Catalog) -> None:
+    named = sold.get(change.asking.price_id or "")
+    said = named.price.currency if named else change.asking.currency
+    if said not in (None, item.currency):
+        raise InvalidRequest(
+            f"This invoice item is in {item.currency}, and the price is in {said}.",
+            param=(*change.param, "pricing" if named else "price_data"),
+        )
+
+
+def _requantified(change: ItemChange) -> bool:
+    return change.asking.quantity is not None and not change.asking.names_a_price
+
+
+def _priced(item: InvoiceItem, asking: Asking, sold: Catalog, param: Path) -> InvoiceItem:
+    """The item at what is asked, rounded once. Raises ``InvalidRequest``."""
+    quantity = Decimal(1) if asking.quantity is None else asking.quantity
+    if asking.amount is not None:
+        return replace(
+            item,
+            price_id=None,
+            product_id=asking.product_id,
+            quantity=Decimal(1),
+            unit_amount=Decimal(asking.amount),
+            amount=asking.amount,
+        )
+    try:
+        if asking.price_id is None:
+            assert asking.unit_amount is not None, "something names the price"
+            unit_amount: Decimal | None = asking.unit_amount
+            exact = EXACT.multiply(asking.unit_amount, quantity)
+            product_id = asking.product_id
+        else:
+            price = sold[asking.price_id].price
+            [detail] = rate(price.model, quantity)
+            unit_amount, exact, product_id = detail.unit_amount, detail.amount, price.product_id
+        amount = round_minor(exact)
+    except Inexact:
+        raise InvalidRequest(
+            "The amount has too many digits to be billed.", param=(*param, "quantity_decimal")
+        ) from None
+    except ValueError as unbillable:
+        raise InvalidRequest(str(unbillable), param=(*param, "quantity")) from None
+    return replace(
+        item,
+        price_id=asking.price_id,
+        product_id=product_id,
+        quantity=quantity,
+        unit_amount=unit_amount,
+        amount=amount,
+    )
+
+
+# ─── What may be asked for ───────────────────────────────────────────────────────────────────
+
+
+def _read_sold(
+    conn: Connection, act: Act, asked: Sequence[Asking]
+) -> tuple[Catalog, Mapping[str, Product]]:
+    price_ids = {each.price_id for each in asked if each.price_id}
+    product_ids = {each.product_id for each in asked if each.product_id}
+    sold = catalog.load_sold(conn, act.account_id, price_ids) if price_ids else {}
+    products = catalog.load_products(conn, act.account_id, product_ids) if product_ids else {}
+    return sold, products
+
+
+def _check_sold(
+    asking: Asking, sold: Catalog, products: Mapping[str, Product], param: Path
+) -> None:
+    if asking.product_id is not None and asking.product_id not in products:
+        raise NotFound.of("product", asking.product_id, param=(*param, "price_data", "product"))
+    if asking.price_id is None:
+        return
+    at = (*param, "pricing", "price")
+    if asking.price_id not in sold:
+        raise NotFound.of("price", asking.price_id, param=at)
+    price = sold[asking.price_id].price
+    if price.recurrence is not None:
+        raise InvalidRequest(
+            "The price specified is set to `type=recurring` but this field only accepts prices "
+            "with `type=one_time`.",
+            param=at,
+        )
+    if not price.active:
+        raise InvalidRequest(
+            "The price specified is inactive. This field only accepts active prices.", param=at
+        )
+    if price.model.tiers:
+        raise InvalidRequest("A price with tiers cannot be billed once.", param=at)
+
+
+def _check_subscriptions(
+    conn: Connection, act: Act, asked: Sequence[NewInvoiceItem], customer: Customer
+) -> None:
+    ids = {each.subscription_id for each in asked if each.subscription_id}
+    found = subscriptions.load(conn, act.account_id, ids) if ids else {}
+    for each in asked:
+        if each.subscription_id is None:
+            continue
+        at = (*each.param, "subscription")
+        subscription = found.get(each.subscription_id)
+        if subscription is None:
+            raise NotFound.of("subscription", each.subscription_id, param=at)
+        if subscription.customer_id != customer.id:
+            raise InvalidRequest(
+                f"The subscription {subscription.id} does not belong to customer {customer.id}.",
+                param=at,
+            )
+        if subscription.ended_at is not None:
+            raise InvalidRequest(
+                f"The subscription {subscription.id} has ended: nothing more is billed with it.",
+                param=at,
+            )
+
+
+def _currency(
+    asked: Sequence[NewInvoiceItem], sold: Catalog, customer: Customer, draft: Invoice | None
+) -> str:
+    """What all of them are billed in. Raises ``InvalidRequest`` where two do not agree."""
+    currency = draft.currency if draft else customer.currency
+    for each in asked:
+        named = sold.get(each.asking.price_id or "")
+        for said in (each.currency, each.asking.currency, named.price.currency if named else None):
+            if said is None:
+                continue
+            if currency not in (None, said):
+                raise InvalidRequest(
+                    "You cannot combine currencies: this invoice item would be in "
+                    f"{said}, and {'its invoice' if draft else 'its customer'} is billed in "
+                    f"{currency}.",
+                    param=(*each.param, "currency"),
+                )
+            currency = said
+    return currency or CURRENCY

@@ -1,0 +1,37 @@
+"""What void threshold invoices had billed → owed again by the windows that still run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from postpaid.billing.perform import Act
+from postpaid.core.invoicing import BillingReason, Invoice, Line
+from postpaid.core.values import replace
+from postpaid.storage import subscriptions
+from postpaid.storage.database import Connection
+
+
+def release_usage(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None:
+    """What void threshold invoices billed is owed again, while its window runs."""
+    wrong = [each for each in voided if each.billing_reason == BillingReason.SUBSCRIPTION_THRESHOLD]
+    if not wrong:
+        return
+    ids = {each.subscription_id for each in wrong if each.subscription_id}
+    running = subscriptions.load(conn, act.account_id, ids)
+    lines = [line for each in wrong for line in each.lines]
+    changed = [
+        replace(item, billed_amount=item.billed_amount - amount)
+        for each in running.values()
+        for item in each.items
+        if (amount := _billed_of(item.id, lines, item.period_end))
+    ]
+    subscriptions.update_items(conn, act.account_id, changed)
+
+
+def _billed_of(item_id: str, lines: Sequence[Line], period_end: datetime) -> int:
+    return sum(
+        line.amount
+        for line in lines
+        if line.subscription_item_id == item_id and line.period_end == period_end
+    )

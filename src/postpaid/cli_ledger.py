@@ -1,0 +1,81 @@
+"""``postpaid ledger``: take the journal to bookkeeping."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings
+
+ledger = typer.Typer(help="Take the ledger to bookkeeping.", no_args_is_help=True)
+
+
+@ledger.callback()
+def _ledger() -> None:
+    """Take the ledger to bookkeeping."""
+
+
+@ledger.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="The CSV file to write.")],
+    mode: Annotated[Mode, typer.Option(help="Whose ledger it is: play, or money.")],
+    account: Annotated[
+        str | None, typer.Option(help="The account's name; the first one's unless given.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="The first day, or instant: 2026-01-01T10:51:40Z."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="The day, or instant, after the last.")] = None,
+    recognized_until: Annotated[
+        str | None,
+        typer.Option(help="Also what each month earned of deferred revenue, until this day."),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write the ledger as a journal: a row for each entry, debits and credits that sum to zero.
+
+    Days are those of the account's time zone.
+    """
+    from postpaid import export_ledger, serving
+    from postpaid.billing import manage_keys
+    from postpaid.storage import accounts
+
+    name = account or manage_keys.FIRST_ACCOUNT
+    with serving.opened(chosen_settings(data_dir, database_url)) as database:
+        with database.connection() as conn:
+            found = accounts.find_by_name(conn, name, livemode=mode == Mode.LIVE)
+            if found is None:
+                raise serving.CannotRun(f"There is no account '{name}' in {mode} mode.")
+            zone_name = accounts.time_zone(conn, found.account_id)
+        zone = UTC if zone_name == "UTC" else ZoneInfo(zone_name)
+        wanted = export_ledger.Wanted(
+            zone,
+            _instant(from_, "--from", zone),
+            _instant(to, "--to", zone),
+            _instant(recognized_until, "--recognized-until", zone),
+        )
+        with database.transaction() as conn:
+            count = export_ledger.export_journal(conn, found.account_id, file, wanted)
+    typer.echo(f"Wrote {count:,} rows.")
+
+
+def _instant(text: str | None, option: str, zone: tzinfo) -> datetime | None:
+    """A day's beginning in the zone, or an instant with its own."""
+    if text is None:
+        return None
+    at: datetime | None = None
+    with suppress(ValueError):
+        at = datetime.fromisoformat(text)
+    if at is not None and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        at = at.replace(tzinfo=zone)
+    if at is None or at.tzinfo is None:
+        raise typer.BadParameter(f"{option} is like 2026-01-01, or 2026-01-01T10:51:40Z.")
+    return at.astimezone(UTC)

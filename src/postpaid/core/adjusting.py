@@ -1,0 +1,252 @@
+"""From the lines of a draft to its totals: discounts off, credits off, taxes on.
+
+In this order, for each line: the discounts of its own, those of its invoice, credits, and taxes of
+what is left. Each step makes whole minor units, so that the columns of an invoice always add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from enum import StrEnum
+from typing import Any
+
+from postpaid.core.discounts import Coupon
+from postpaid.core.invoicing import Invoice, Line
+from postpaid.core.money import EXACT, round_minor
+from postpaid.core.tax_rates import TaxRate
+from postpaid.core.values import replace
+
+HUNDRED = Decimal(100)
+# A tax within an amount is a quotient, which may have no end. Fifty digits of it are enough to see
+# on which side of a half it is: amounts have 16, and a rate has 7.
+_QUOTIENT = Context(prec=50)
+
+
+class TaxReason(StrEnum):
+    """Why a line is taxed as it is, in Stripe's words."""
+
+    NOT_AVAILABLE = "not_available"  # the rates were set by hand
+    CUSTOMER_EXEMPT = "customer_exempt"
+    REVERSE_CHARGE = "reverse_charge"  # the customer accounts for it
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A discount that holds for an invoice, and its terms."""
+
+    discount_id: str
+    coupon: Coupon
+
+
+def adjusted(
+    invoice: Invoice,
+    *,
+    discounts: Sequence[Applied],
+    line_discounts: Mapping[str, Applied],
+    tax_rates: Mapping[str, TaxRate],
+    reason: TaxReason = TaxReason.NOT_AVAILABLE,
+) -> Invoice:
+    """The draft with these discounts and taxes and no others, and the totals that follow.
+
+    ``discounts`` are the invoice's, in their order; ``line_discounts`` has those of lines by id,
+    and ``tax_rates`` all that hold. What a line names and is in neither no longer holds. Credits
+    that lines have stay.
+    """
+    lines = [
+        replace(
+            line,
+            discount_ids=[each for each in line.discount_ids or () if each in line_discounts]
+            or None,
+            discounts=None,
+        )
+        if line.discount_ids or line.discounts
+        else line
+        for line in invoice.lines
+    ]
+    taken: list[dict[str, int]] = [{} for _ in lines]
+    _take_off_lines(invoice.currency, lines, line_discounts, taken)
+    for applied in discounts:
+        _take_off(applied, invoice.currency, lines, taken, range(len(lines)))
+    lines = [
+        replace(line, discounts=off) if off else line
+        for line, off in zip(lines, taken, strict=True)
+    ]
+    default_ids = [each for each in invoice.tax_rate_ids or () if each in tax_rates]
+    lines = [_taxed(line, default_ids, tax_rates, reason) for line in lines]
+    return totaled(invoice, lines)
+
+
+def totaled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
+    """The draft with these lines, and the totals that follow from what is on them.
+
+    Stripe: the subtotal is after the discounts of single lines, the total after all of them, after
+    credits, and with the taxes that are not in the amounts already.
+    """
+    lines = tuple(lines)
+    subtotal = total = 0
+    discounts: dict[str, int] = {}
+    credits: dict[str, int] = {}
+    taxes: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        own = line.discount_ids or ()
+        subtotal += line.amount
+        total += line.amount
+        for discount_id, amount in (line.discounts or {}).items():
+            discounts[discount_id] = discounts.get(discount_id, 0) + amount
+            subtotal -= amount if discount_id in own else 0
+            total -= amount
+        for transaction_id, amount in (line.credits or {}).items():
+            credits[transaction_id] = credits.get(transaction_id, 0) + amount
+            total -= amount
+        for tax_rate_id, tax in (line.taxes or {}).items():
+            if tax_rate_id in taxes:
+                taxes[tax_rate_id]["amount"] += tax["amount"]
+                taxes[tax_rate_id]["taxable"] += tax["taxable"]
+            else:
+                taxes[tax_rate_id] = dict(tax)
+            total += 0 if tax["inclusive"] else tax["amount"]
+    return replace(
+        invoice,
+        lines=lines,
+        subtotal=subtotal,
+        total=total,
+        amount_due=max(0, total + invoice.starting_balance),
+        total_discounts=discounts or None,
+        total_credits=credits or None,
+        total_taxes=taxes or None,
+    )
+
+
+# ─── Discounts ───────────────────────────────────────────────────────────────────────────────
+
+
+def _take_off_lines(
+    currency: str,
+    lines: Sequence[Line],
+    line_discounts: Mapping[str, Applied],
+    taken: Sequence[dict[str, int]],
+) -> None:
+    """What the lines' own discounts come to; one of an amount is shared by the lines that it is on.
+
+    Those lines are the tiers of one item, whose discount it is.
+    """
+    places: dict[tuple[int, str], list[int]] = {}
+    for place, line in enumerate(lines):
+        for order, discount_id in enumerate(line.discount_ids or ()):
+            places.setdefault((order, discount_id), []).append(place)
+    for (_, discount_id), on in sorted(places.items(), key=lambda each: each[0][0]):
+        _take_off(line_discounts[discount_id], currency, lines, taken, on)
+
+
+def _take_off(
+    applied: Applied,
+    currency: str,
+    lines: Sequence[Line],
+    taken: Sequence[dict[str, int]],
+    on: Iterable[int],
+) -> None:
+    """Add to ``taken`` what the discount takes off the lines at the places ``on``.
+
+    Stripe: of what earlier discounts left. Prorations and what is not discountable take no part,
+    and neither do credits, which are negative.
+    """
+    coupon = applied.coupon
+    left: dict[int, int] = {}
+    for place in on:
+        line = lines[place]
+        if not line.discountable or line.proration or applied.discount_id in taken[place]:
+            continue
+        if coupon.product_ids and line.product_id not in coupon.product_ids:
+            continue
+        rest = line.amount - sum(taken[place].values())
+        if rest > 0:
+            left[place] = rest
+    if coupon.percent_off is not None:
+        parts = [percent_of(coupon.percent_off, rest) for rest in left.values()]
+    else:
+        parts = spread(coupon.amount_in(currency) or 0, list(left.values()))
+    for place, part in zip(left, parts, strict=True):
+        if part:
+            taken[place][applied.discount_id] = part
+
+
+def percent_of(percentage: Decimal, amount: int) -> int:
+    """``percentage`` percent of minor units, rounded to whole ones: 10 of 1005 is 101."""
+    return round_minor(EXACT.divide(EXACT.multiply(percentage, Decimal(amount)), HUNDRED))
+
+
+def spread(amount: int, over: Sequence[int]) -> list[int]:
+    """Whole minor units of ``amount`` in proportion to positive amounts, and no more than they are.
+
+    Stripe: each part is cut to whole units, and the last takes what that leaves: 500 over 1000 and
+    2000 is 166 and 334. What the last cannot take is for the one before it.
+    """
+    whole = sum(over)
+    amount = min(amount, whole)
+    if amount <= 0:
+        return [0] * len(over)
+    parts = [amount * each // whole for each in over]
+    rest = amount - sum(parts)
+    for place in reversed(range(len(over))):
+        more = min(rest, over[place] - parts[place])
+        parts[place] += more
+        rest -= more
+    return parts
+
+
+# ─── Taxes ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _taxed(
+    line: Line, default_ids: Sequence[str], tax_rates: Mapping[str, TaxRate], reason: TaxReason
+) -> Line:
+    """The line with its taxes; it goes by the invoice's rates when it has none of its own."""
+    own = [each for each in line.tax_rate_ids or () if each in tax_rates]
+    ids = own or default_ids
+    if not ids:
+        return replace(line, taxes=None) if line.taxes else line
+    rates = [tax_rates[each] for each in ids]
+    return replace(line, taxes=_taxes(_left(line), rates, reason))
+
+
+def _left(line: Line) -> int:
+    """What of the line is taxed: its amount after discounts and credits."""
+    off = sum((line.discounts or {}).values()) + sum((line.credits or {}).values())
+    return line.amount - off
+
+
+def _taxes(
+    amount: int, rates: Sequence[TaxRate], reason: TaxReason
+) -> dict[str, dict[str, Any]]:
+    """The taxes of an amount, by rate, each rounded to whole minor units.
+
+    Those within it are taken out together; what is left is what all of them are a percentage of.
+    Of a customer who is exempt, nothing is taxed (Stripe: the line says so, with the amount 0).
+    """
+    charged = reason == TaxReason.NOT_AVAILABLE
+    within = sum((each.percentage for each in rates if each.inclusive), Decimal(0))
+    included = {
+        each.id: _within(amount, each.percentage, within) if charged else 0
+        for each in rates
+        if each.inclusive
+    }
+    base = amount - sum(included.values()) if charged else 0
+    return {
+        each.id: {
+            "amount": included[each.id]
+            if each.inclusive
+            else percent_of(each.percentage, base),
+            "taxable": base,
+            "inclusive": each.inclusive,
+            "reason": reason.value,
+        }
+        for each in rates
+    }
+
+
+def _within(amount: int, percentage: Decimal, all_within: Decimal) -> int:
+    """The part of an amount that is this tax, when ``all_within`` percent of its net are in it."""
+    share = EXACT.multiply(Decimal(amount), percentage)
+    return round_minor(_QUOTIENT.divide(share, EXACT.add(HUNDRED, all_within)))

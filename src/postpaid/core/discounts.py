@@ -1,0 +1,161 @@
+"""What comes off the list price: coupons, the codes that give them out, and discounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from postpaid.core.periods import Interval, Recurrence, period_at_index
+
+
+class Duration(StrEnum):
+    """For how long a coupon takes something off (Stripe)."""
+
+    ONCE = "once"  # the first invoice that it takes something off
+    REPEATING = "repeating"  # months by the calendar, from when it is redeemed
+    FOREVER = "forever"
+
+
+@dataclass(frozen=True, slots=True)
+class Coupon:
+    """Terms of a discount: so many percent, or an amount in minor units of a currency.
+
+    ``currency_options`` are the amounts in other currencies. Of ``product_ids`` only the lines that
+    sell one of them; None means all lines. Deleted, it is redeemed no more, and the discounts that
+    it made go on (Stripe).
+    """
+
+    id: str
+    duration: Duration
+    created_at: datetime
+    name: str | None = None
+    percent_off: Decimal | None = None
+    amount_off: int | None = None
+    currency: str | None = None
+    currency_options: Mapping[str, int] | None = None
+    duration_in_months: int | None = None
+    product_ids: Sequence[str] | None = None
+    max_redemptions: int | None = None
+    redeem_by: datetime | None = None
+    times_redeemed: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    deleted_at: datetime | None = None
+
+    def amount_in(self, currency: str) -> int | None:
+        """What it takes off in this currency, in minor units; None when it has no amount in it."""
+        if currency == self.currency:
+            return self.amount_off
+        return (self.currency_options or {}).get(currency)
+
+    def takes_off_in(self, currency: str) -> bool:
+        """Whether it can take anything off what is billed in the currency."""
+        return self.percent_off is not None or self.amount_in(currency) is not None
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it can still be redeemed."""
+        return (
+            self.deleted_at is None
+            and (self.redeem_by is None or now < self.redeem_by)
+            and (self.max_redemptions is None or self.times_redeemed < self.max_redemptions)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionCode:
+    """A word that customers give for a coupon. Of one customer's, and of everyone's, the active
+    ones differ, whatever the case of their letters.
+
+    ``minimum_amounts`` is what a purchase must come to, in minor units by currency.
+    """
+
+    id: str
+    code: str
+    coupon_id: str
+    created_at: datetime
+    active: bool = True
+    customer_id: str | None = None
+    expires_at: datetime | None = None
+    max_redemptions: int | None = None
+    times_redeemed: int = 0
+    first_time_transaction: bool = False
+    minimum_amount: int | None = None
+    minimum_amount_currency: str | None = None
+    minimum_amounts: Mapping[str, int] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def minimum_in(self, currency: str) -> int | None:
+        """What a purchase in the currency must come to; None when there is no minimum in it."""
+        if currency == self.minimum_amount_currency:
+            return self.minimum_amount
+        return (self.minimum_amounts or {}).get(currency)
+
+    @property
+    def has_minimum(self) -> bool:
+        return self.minimum_amount is not None or bool(self.minimum_amounts)
+
+    def is_active(self, coupon: Coupon, now: datetime) -> bool:
+        """Whether it can be redeemed: its coupon must be too (Stripe)."""
+        return (
+            self.active
+            and coupon.is_valid(now)
+            and (self.expires_at is None or now < self.expires_at)
+            and (self.max_redemptions is None or self.times_redeemed < self.max_redemptions)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Discount:
+    """A coupon redeemed for a customer, or for one of its subscriptions, items or invoices.
+
+    It holds for what is billed in ``[start_at, end_at)``. One that is for once is used up by the
+    invoice ``used_invoice_id``.
+    """
+
+    id: str
+    coupon_id: str
+    customer_id: str
+    start_at: datetime
+    duration: Duration = Duration.FOREVER
+    end_at: datetime | None = None
+    promotion_code_id: str | None = None
+    subscription_id: str | None = None
+    subscription_item_id: str | None = None
+    invoice_id: str | None = None
+    invoice_item_id: str | None = None
+    used_invoice_id: str | None = None
+    deleted_at: datetime | None = None
+
+    @property
+    def is_customers(self) -> bool:
+        """Whether it is for all that the customer buys."""
+        return not (
+            self.subscription_id
+            or self.subscription_item_id
+            or self.invoice_id
+            or self.invoice_item_id
+        )
+
+
+def end_of(coupon: Coupon, start_at: datetime) -> datetime | None:
+    """When a discount that begins at ``start_at`` ends: months later, by the calendar, or never."""
+    if coupon.duration_in_months is None:
+        return None
+    return period_at_index(start_at, Recurrence(Interval.MONTH), coupon.duration_in_months).start
+
+
+def holds(
+    discount: Discount, *, invoice_ids: Sequence[str | None], billed_at: datetime, made_at: datetime
+) -> bool:
+    """Whether the discount holds for an invoice of what was billed, made at ``made_at``.
+
+    ``invoice_ids`` are the invoice's own id and that of the one which it revises: what they have
+    used up stays theirs. An invoice keeps a discount that is removed once it is made (Stripe).
+    """
+    if discount.deleted_at is not None and discount.deleted_at <= made_at:
+        return False
+    if discount.end_at is not None and discount.end_at <= billed_at:
+        return False
+    return discount.used_invoice_id is None or discount.used_invoice_id in invoice_ids

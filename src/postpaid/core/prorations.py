@@ -1,0 +1,187 @@
+"""What a change costs within a running period: unused time credited, remaining time charged.
+
+Stripe's rules. Only licences are prorated, to the second; every credit and every charge is rounded
+by itself. Flexible billing mode credits what was debited, classic what the item would cost now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from postpaid.core.money import plain, round_minor
+from postpaid.core.periods import Period, fraction_remaining
+from postpaid.core.pricing import rate, total
+from postpaid.core.subscriptions import Sold
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HALF = Decimal("0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What was debited in advance for a running period, and can be credited: a line, or an item.
+
+    ``amount`` is minor units, ``discounts`` what came off it ({discount: minor units}).
+    ``line_id`` and ``invoice_id`` are None for an invoice item that is pending.
+    """
+
+    id: str
+    obligation: str
+    invoice_id: str | None
+    line_id: str | None
+    amount: int
+    discounts: Mapping[str, int] | None
+    quantity: Decimal
+    period_start: datetime
+    period_end: datetime
+
+    @property
+    def net(self) -> int:
+        """What was asked for, after discounts."""
+        return self.amount - sum((self.discounts or {}).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Proration:
+    """One credit (its amount is not positive) or charge for the rest of a period."""
+
+    period: Period
+    quantity: Decimal
+    amount: int
+    description: str
+    credited: Mapping[str, Any] | None = None
+
+
+def prorate(amount: Decimal, fraction: Fraction) -> int:
+    """``fraction`` of ``amount`` minor units, exactly, rounded once to whole ones.
+
+    A third has no decimal; on which side of a half the rest lies is all that the rounding asks.
+    """
+    exact = Fraction(amount) * fraction
+    whole, rest = divmod(abs(exact.numerator), exact.denominator)
+    near = Decimal(whole) + (_HALF if 2 * rest >= exact.denominator else 0)
+    return round_minor(near.copy_sign(Decimal(-1 if exact < 0 else 1)))
+
+
+def list_amount(sold: Sold, quantity: int | None) -> Decimal:
+    """What a licence costs for a whole period, exactly: all of its tiers together."""
+    return total(rate(sold.price.model, Decimal(1 if quantity is None else quantity)))
+
+
+def credits_of_charges(
+    sold: Sold, charges: Sequence[Charge], *, at: datetime, zone: str
+) -> list[Proration]:
+    """Flexible: the unused part of what was debited, one credit for each invoice that debited it.
+
+    What is pending yet is credited by itself. Nothing is credited that ended before ``at``.
+    """
+    groups: dict[str, list[Charge]] = {}
+    for charge in charges:
+        if charge.period_end > at:
+            groups.setdefault(charge.invoice_id or charge.id, []).append(charge)
+    return [_credit_of(sold, group, at, zone) for group in groups.values()]
+
+
+def credit_at_list_price(
+    sold: Sold,
+    quantity: int | None,
+    period: Period,
+    *,
+    at: datetime,
+    until: datetime,
+    zone: str,
+    net: Fraction = Fraction(1),
+) -> Proration:
+    """Classic: the unused part of what the licence costs now, of its whole ``period``."""
+    amount = prorate(-list_amount(sold, quantity), _share(period, at, until) * net)
+    return _proration("Unused", sold, _licensed(quantity), amount, at, period, until, zone)
+
+
+def charge_of_rest(
+    sold: Sold,
+    quantity: int | None,
+    period: Period,
+    *,
+    at: datetime,
+    until: datetime,
+    zone: str,
+    net: Fraction = Fraction(1),
+) -> Proration:
+    """The remaining part of what the licence costs for its whole ``period``; ``net`` of discounts.
+
+    ``until`` is where the running period ends, which in a stub is before the whole one does.
+    """
+    amount = prorate(list_amount(sold, quantity), _share(period, at, until) * net)
+    return _proration("Remaining", sold, _licensed(quantity), amount, at, period, until, zone)
+
+
+def day_in_words(at: datetime, zone: str) -> str:
+    """The day as prorations name it: "01 Sep 2026"."""
+    local = at.astimezone(ZoneInfo(zone))
+    return f"{local.day:02d} {_MONTHS[local.month - 1]} {local.year}"
+
+
+def _share(period: Period, at: datetime, until: datetime) -> Fraction:
+    """How much of the whole period [at, until) is."""
+    at = min(max(at, period.start), period.end)
+    until = min(max(until, at), period.end)
+    return fraction_remaining(period, at) - fraction_remaining(period, until)
+
+
+def _credit_of(sold: Sold, group: Sequence[Charge], at: datetime, zone: str) -> Proration:
+    owed = Fraction(0)
+    for charge in group:
+        period = Period(charge.period_start, charge.period_end)
+        owed += charge.net * _share(period, at, charge.period_end)
+    whole = group[0]
+    credited: dict[str, Any] = {"invoice_item": whole.id}
+    if whole.invoice_id is not None:
+        credited = {"invoice": whole.invoice_id, "lines": [each.line_id for each in group]}
+    period = Period(whole.period_start, whole.period_end)
+    return _proration(
+        "Unused",
+        sold,
+        _units(group),
+        prorate(Decimal(-1), owed),
+        at,
+        period,
+        whole.period_end,
+        zone,
+        credited,
+    )
+
+
+def _units(group: Iterable[Charge]) -> Decimal:
+    """Flat lines have quantity 0, so the units are the sum."""
+    return sum((charge.quantity for charge in group), Decimal(0))
+
+
+def _licensed(quantity: int | None) -> Decimal:
+    return Decimal(1 if quantity is None else quantity)
+
+
+def _proration(
+    word: str,
+    sold: Sold,
+    quantity: Decimal,
+    amount: int,
+    at: datetime,
+    period: Period,
+    until: datetime,
+    zone: str,
+    credited: Mapping[str, Any] | None = None,
+) -> Proration:
+    many = "" if quantity == 1 else f"{plain(quantity)} × "
+    return Proration(
+        period=Period(min(max(at, period.start), period.end), until),
+        quantity=quantity,
+        amount=amount,
+        description=f"{word} time on {many}{sold.product.name} after {day_in_words(at, zone)}",
+        credited=credited,
+    )

@@ -1,0 +1,179 @@
+"""Billing thresholds: usage that is invoiced before its period ends, because it has become much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from postpaid.core.allotments import bill
+from postpaid.core.errors import InvalidRequest
+from postpaid.core.invoicing import Line, lines_of, usage_obligation
+from postpaid.core.pricing import MAX_QUANTITY, Model, TiersMode
+from postpaid.core.subscriptions import Catalog, Item, Subscription, SubscriptionStatus
+from postpaid.core.values import replace
+
+AMOUNT_MIN = 50
+"""Minor units; no threshold is lower (Stripe)."""
+
+LAST_DAY = timedelta(hours=24)
+"""Stripe: so long before a subscription ends its thresholds bill nothing any more."""
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an item's running window comes to so far.
+
+    ``lines`` bill all of its ``quantity``; thresholds have billed a part of that before.
+    """
+
+    item: Item
+    quantity: Decimal
+    lines: tuple[Line, ...]
+
+    @property
+    def amount(self) -> int:
+        """Minor units for all of the quantity."""
+        return sum(line.amount for line in self.lines)
+
+    @property
+    def accrued(self) -> int:
+        """Minor units that no threshold has billed yet; negative when too much was."""
+        return self.amount - self.item.billed_amount
+
+    @property
+    def unbilled(self) -> Decimal:
+        """The quantity that no threshold has billed yet."""
+        return self.quantity - (self.item.billed_quantity or ZERO)
+
+    @property
+    def reaches_usage(self) -> bool:
+        """Whether the item's own threshold is reached."""
+        return self.item.threshold_usage is not None and self.unbilled >= self.item.threshold_usage
+
+
+def check_amount(subscription_amount: int | None) -> None:
+    """Raises ``InvalidRequest`` for an ``amount_gte`` that Stripe does not take."""
+    if subscription_amount is not None and subscription_amount < AMOUNT_MIN:
+        raise InvalidRequest(
+            f"amount_gte must be at least {AMOUNT_MIN}.", param=("billing_thresholds", "amount_gte")
+        )
+
+
+def check(subscription: Subscription, catalog: Catalog) -> None:
+    """Raises ``InvalidRequest`` for thresholds that make no sense with what is sold.
+
+    A threshold is for usage; an amount is more than the flat amounts that are owed without any, and
+    packages have none (Stripe: not with packages).
+    """
+    check_amount(subscription.threshold_amount)
+    metered = metered_items(subscription, catalog)
+    for item in subscription.items:
+        if item.threshold_usage is not None and item not in metered:
+            raise InvalidRequest(
+                "billing_thresholds of an item need a price with `usage_type=metered`.",
+                param="billing_thresholds",
+            )
+    if subscription.threshold_amount is None:
+        return
+    if not metered:
+        raise InvalidRequest(
+            "billing_thresholds need an item whose price has `usage_type=metered`.",
+            param="billing_thresholds",
+        )
+    flat = sum(bill(catalog[item.billing_price_id].price.model, ZERO) or 0 for item in metered)
+    if subscription.threshold_amount <= flat:
+        raise InvalidRequest(
+            f"amount_gte must be more than {flat}, which the prices come to without any usage.",
+            param=("billing_thresholds", "amount_gte"),
+        )
+
+
+def metered_items(subscription: Subscription, catalog: Catalog) -> list[Item]:
+    """The items whose usage is measured."""
+    return [item for item in subscription.items if catalog[item.billing_price_id].price.metered]
+
+
+def has_thresholds(subscription: Subscription) -> bool:
+    """Whether anything of it is to be billed by a threshold."""
+    return subscription.threshold_amount is not None or any(
+        item.threshold_usage is not None for item in subscription.items
+    )
+
+
+def may_bill(subscription: Subscription, now: datetime) -> bool:
+    """Whether its thresholds bill at ``now``: not in a trial, nor in its last day (Stripe)."""
+    if subscription.status not in (SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE):
+        return False
+    ends = [subscription.cancel_at] if subscription.cancel_at else []
+    if subscription.cancel_at_period_end:
+        ends.append(min(item.period_end for item in subscription.items))
+    return has_thresholds(subscription) and all(now < end - LAST_DAY for end in ends)
+
+
+def standings(
+    subscription: Subscription,
+    catalog: Catalog,
+    usage: Mapping[str, Decimal],
+    *,
+    now: datetime,
+    number: int = 1,
+) -> list[Standing]:
+    """Where its metered items stand, by the ``usage`` of their running windows, by item id.
+
+    ``number`` is the threshold invoice's, in whose obligations' names it is. An item whose usage
+    cannot be billed is left out.
+    """
+    found = []
+    for item in metered_items(subscription, catalog):
+        if item.id not in usage or not item.usage_start <= now < item.period_end:
+            continue
+        owed = usage_obligation(subscription, item, catalog)
+        named = replace(owed, name=f"{owed.name}/threshold-{number}")
+        try:
+            lines = lines_of(named, catalog[item.billing_price_id], usage[item.id], over=False)
+        except ValueError:
+            continue  # it is parked when its period ends
+        found.append(Standing(item, usage[item.id], tuple(lines)))
+    return found
+
+
+def reaches_amount(subscription: Subscription, reached: Sequence[Standing]) -> bool:
+    """Whether what its usage has accrued is as much as its threshold, before discounts."""
+    return (
+        subscription.threshold_amount is not None
+        and sum(each.accrued for each in reached) >= subscription.threshold_amount
+    )
+
+
+def look_at(subscription: Subscription, item: Item, catalog: Catalog) -> Decimal | None:
+    """The quantity of the item's window below which no threshold can be reached.
+
+    None when no quantity says so: an amount of several items, or one that need not grow with the
+    quantity, has to be looked at whenever something is used.
+    """
+    waits: list[Decimal] = []
+    if item.threshold_usage is not None:
+        waits.append((item.billed_quantity or ZERO) + item.threshold_usage)
+    if subscription.threshold_amount is not None:
+        model = catalog[item.billing_price_id].price.model
+        if len(metered_items(subscription, catalog)) > 1 or model.tiers_mode == TiersMode.VOLUME:
+            return None
+        waits.append(_quantity_below(model, item.billed_amount + subscription.threshold_amount))
+    return min(waits, default=None)
+
+
+def _quantity_below(model: Model, amount: int) -> Decimal:
+    """The largest whole quantity that comes to less than ``amount``; more may come to as much."""
+    low, high = 0, int(MAX_QUANTITY)
+    while low < high:
+        middle = (low + high + 1) // 2
+        comes_to = bill(model, Decimal(middle))
+        if comes_to is not None and comes_to < amount:
+            low = middle
+        else:
+            high = middle - 1
+    return Decimal(low)

@@ -1,0 +1,400 @@
+"""Every act balances, whatever the invoice; and what is deferred is earned to the last unit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postpaid.core import ledger
+from postpaid.core.credits import (
+    BalanceReason,
+    BalanceTransaction,
+    GrantCategory,
+    GrantMovement,
+    GrantTransaction,
+)
+from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
+from postpaid.core.ledger import Entry, LedgerAccount, LedgerKind, Taken, Transaction, earned
+from postpaid.core.pricing import DetailKind
+from postpaid.core.subscriptions import CollectionMethod
+
+NOW = datetime(2026, 1, 1, 10, 51, 40, tzinfo=UTC)
+MONTH = timedelta(days=31)
+A = LedgerAccount
+
+
+def line(amount: int, **more: Any) -> Line:
+    """A line of a fee for the month that begins now."""
+    given_ = {"period_start": NOW, "period_end": NOW + MONTH, "meter_id": None} | more
+    return Line(
+        id="il_1",
+        obligation="sub_1/si_1/period-0",
+        part=0,
+        subscription_id="sub_1",
+        subscription_item_id="si_1",
+        price_id="price_1",
+        product_id="prod_1",
+        quantity=Decimal(1),
+        unit_amount=Decimal(amount),
+        tier=None,
+        kind=DetailKind.UNIT,
+        amount=amount,
+        description="Fee",
+        metadata={},
+        **given_,
+    )
+
+
+def final(*lines: Line, balance: int = 0, **more: Any) -> Invoice:
+    """An invoice of the lines, just finalized, with the totals that the house's identities give."""
+    total = 0
+    for each in lines:
+        total += each.amount - sum((each.discounts or {}).values())
+        total -= sum((each.credits or {}).values())
+        total += sum(t["amount"] for t in (each.taxes or {}).values() if not t["inclusive"])
+    invoice = Invoice(
+        id="in_1",
+        customer_id="cus_1",
+        subscription_id="sub_1",
+        clock_id=None,
+        status=InvoiceStatus.OPEN,
+        number="ACME-0001",
+        billing_reason=BillingReason.SUBSCRIPTION_CYCLE,
+        collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
+        days_until_due=None,
+        currency="usd",
+        auto_advance=True,
+        period_start=NOW - MONTH,
+        period_end=NOW,
+        subtotal=sum(each.amount for each in lines),
+        total=total,
+        starting_balance=balance,
+        ending_balance=min(0, total + balance),
+        amount_due=max(0, total + balance),
+        amount_paid=0,
+        paid_out_of_band=False,
+        attempted=False,
+        attempt_count=0,
+        next_attempt_at=None,
+        finalizes_at=None,
+        due_at=None,
+        default_payment_method_id=None,
+        payment_intent_id=None,
+        customer_snapshot=None,
+        description=None,
+        footer=None,
+        metadata={},
+        subscription_metadata=None,
+        created_at=NOW,
+        finalized_at=NOW,
+        paid_at=None,
+        voided_at=None,
+        marked_uncollectible_at=None,
+        lines=lines,
+    )
+    return replace(invoice, **more)
+
+
+def sums(*transactions: Transaction) -> dict[LedgerAccount, int]:
+    """What the accounts come to after these, those with nothing left out."""
+    found: dict[LedgerAccount, int] = {}
+    for transaction in transactions:
+        for entry in transaction.entries:
+            found[entry.account] = found.get(entry.account, 0) + entry.amount
+    return {account: amount for account, amount in found.items() if amount}
+
+
+def tax(amount: int, *, inclusive: bool) -> dict[str, dict[str, Any]]:
+    return {"txr_1": {"amount": amount, "taxable": 0, "inclusive": inclusive}}
+
+
+# ─── What cannot be ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ((Entry(A.CASH, 5), Entry(A.RECEIVABLE, -4)), "sum to 1, not 0"),
+        ((Entry(A.CASH, 0),), "says nothing"),
+        ((Entry(A.CASH, 5), Entry(A.DEFERRED_REVENUE, -5)), "service period"),
+        ((Entry(A.CASH, 5, NOW, NOW + MONTH), Entry(A.REVENUE, -5)), "service period"),
+        ((Entry(A.CASH, 5), Entry(A.DEFERRED_REVENUE, -5, NOW)), "service period"),
+    ],
+    ids=["unbalanced", "of nothing", "deferred for ever", "cash with a period", "half a period"],
+)
+def test_a_transaction_that_cannot_be_made(entries: tuple[Entry, ...], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Transaction(LedgerKind.PAYMENT, "pa_1", "cus_1", "in_1", "usd", entries)
+
+
+# ─── Acts ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_fee_in_advance_is_deferred_and_usage_is_revenue() -> None:
+    usage = line(500, meter_id="mtr_1", period_start=NOW - MONTH, period_end=NOW)
+    posted = ledger.invoice_finalized(final(usage, line(9900)))
+    assert posted.entries == (
+        Entry(A.RECEIVABLE, 10400),
+        Entry(A.REVENUE, -500),
+        Entry(A.DEFERRED_REVENUE, -9900, NOW, NOW + MONTH),
+    )
+
+
+def test_usage_that_a_threshold_bills_early_is_revenue() -> None:
+    posted = ledger.invoice_finalized(final(line(500, meter_id="mtr_1")))
+    assert sums(posted) == {A.RECEIVABLE: 500, A.REVENUE: -500}
+
+
+def test_tax_is_owed_and_no_revenue_in_a_price_or_on_top() -> None:
+    on_top = line(10000, taxes=tax(1900, inclusive=False))
+    inside = line(11900, taxes=tax(1900, inclusive=True))
+    posted = ledger.invoice_finalized(final(on_top, inside))
+    assert sums(posted) == {
+        A.RECEIVABLE: 23800,
+        A.DEFERRED_REVENUE: -20000,
+        A.TAX_PAYABLE: -3800,
+    }
+
+
+def test_a_discount_is_less_revenue() -> None:
+    posted = ledger.invoice_finalized(final(line(10000, discounts={"di_1": 2500})))
+    assert sums(posted) == {A.RECEIVABLE: 7500, A.DEFERRED_REVENUE: -7500}
+
+
+def test_credit_that_was_granted_pays_revenue_in_full() -> None:
+    usage = line(500, meter_id="mtr_1", credits={"cbtxn_1": 300})
+    posted = ledger.invoice_finalized(final(usage))
+    assert sums(posted) == {A.RECEIVABLE: 200, A.CREDIT_GRANTS: 300, A.REVENUE: -500}
+
+
+@pytest.mark.parametrize(
+    ("amount", "balance", "receivable", "credit"),
+    [(1000, -300, 700, 300), (1000, 200, 1200, -200), (-500, 0, 0, -500), (1000, -1500, 0, 1000)],
+    ids=["some credit", "a debt", "a negative invoice", "more credit than that"],
+)
+def test_the_balance_settles_first(amount: int, balance: int, receivable: int, credit: int) -> None:
+    invoice = final(line(amount), balance=balance)
+    posted = sums(ledger.invoice_finalized(invoice))
+    assert posted.get(A.RECEIVABLE, 0) == receivable
+    assert posted.get(A.CUSTOMER_CREDIT, 0) == credit
+    assert invoice.ending_balance == balance + credit
+
+
+def test_an_invoice_of_nothing_moves_nothing() -> None:
+    assert ledger.invoice_finalized(final(line(0))).entries == ()
+
+
+def test_what_is_void_is_taken_back_with_its_periods() -> None:
+    invoice = final(line(9900, taxes=tax(990, inclusive=False)), balance=-100)
+    posted = ledger.invoice_finalized(invoice)
+    taken_back = ledger.invoice_voided(invoice, [posted])
+    assert sums(posted, taken_back) == {}
+    assert {(e.account, -e.amount, e.period_end) for e in taken_back.entries} == {
+        (e.account, e.amount, e.period_end) for e in posted.entries
+    }
+
+
+def test_a_write_off_and_its_recovery() -> None:
+    invoice = final(line(9900))
+    posted = ledger.invoice_finalized(invoice)
+    off = ledger.invoice_uncollectible(invoice)
+    assert sums(off) == {A.BAD_DEBT: 9900, A.RECEIVABLE: -9900}
+    given_up = replace(invoice, status=InvoiceStatus.UNCOLLECTIBLE, marked_uncollectible_at=NOW)
+    some = ledger.payment(given_up, 900, source_id="in_1", out_of_band=True)
+    rest = ledger.payment(given_up, 9000, source_id="pa_1")
+    assert sums(posted, off, some, rest) == {
+        A.CASH: 9000,
+        A.CASH_OUT_OF_BAND: 900,
+        A.DEFERRED_REVENUE: -9900,
+    }
+    assert sums(posted, off, ledger.invoice_voided(given_up, [posted, off])) == {}
+
+
+def test_what_was_paid_is_not_taken_back_by_voiding() -> None:
+    invoice = final(line(9900))
+    posted = ledger.invoice_finalized(invoice)
+    paid = ledger.payment(invoice, 100, source_id="pa_1")
+    assert sums(ledger.invoice_voided(invoice, [posted, paid])) == {
+        A.RECEIVABLE: -9900,
+        A.DEFERRED_REVENUE: 9900,
+    }
+
+
+def test_a_credit_note_goes_off_what_is_owed_and_back_to_where_the_rest_should() -> None:
+    fee = line(9900, taxes=tax(990, inclusive=False))
+    usage = line(500, meter_id="mtr_1")
+    invoice = final(fee, usage)
+    note = ledger.credit_note(
+        invoice,
+        "cn_1",
+        [Taken(990, 99, fee), Taken(50, 0, usage), Taken(11, 0)],
+        off_invoice=1000,
+        to_balance=100,
+        refunded=30,
+        out_of_band=20,
+    )
+    assert sums(note) == {
+        A.DEFERRED_REVENUE: 990,
+        A.REVENUE: 61,
+        A.TAX_PAYABLE: 99,
+        A.RECEIVABLE: -1000,
+        A.CUSTOMER_CREDIT: -100,
+        A.CASH: -30,
+        A.CASH_OUT_OF_BAND: -20,
+    }
+    assert sums(note, ledger.credit_note_voided(invoice, "cn_1", note)) == {}
+    with pytest.raises(ValueError, match="sum to"):
+        ledger.credit_note(invoice, "cn_1", [Taken(990, 99, fee)], off_invoice=1000)
+
+
+def test_a_credit_note_of_no_lines_takes_from_all_in_whole_units() -> None:
+    lines = (line(100), line(200), line(-50), line(0))
+    taken = ledger.taken_evenly(final(*lines), 100, 10)
+    assert [(each.amount, each.tax) for each in taken] == [(33, 3), (67, 7)]
+    assert ledger.taken_evenly(final(), 5, 1) == [Taken(5, 1)]
+
+
+@pytest.mark.parametrize(
+    ("category", "giver"),
+    [(GrantCategory.PAID, A.REVENUE), (GrantCategory.PROMOTIONAL, A.PROMOTIONS)],
+)
+def test_granted_credit_is_owed_until_it_ends(category: GrantCategory, giver: str) -> None:
+    granted = GrantTransaction(
+        "cbtxn_1",
+        "credgr_1",
+        "cus_1",
+        None,
+        GrantMovement.GRANTED,
+        700,
+        "usd",
+        None,
+        None,
+        NOW,
+        NOW,
+    )
+    posted = ledger.credit_moved(granted, category)
+    assert sums(posted) == {giver: 700, A.CREDIT_GRANTS: -700}
+    for movement in (GrantMovement.EXPIRED, GrantMovement.VOIDED):
+        over = replace(granted, id="cbtxn_2", movement=movement)
+        assert sums(posted, ledger.credit_moved(over, category)) == {}
+    with pytest.raises(ValueError, match="with its invoice"):
+        ledger.credit_moved(replace(granted, movement=GrantMovement.APPLIED), category)
+
+
+def test_a_balance_is_moved_by_hand() -> None:
+    moved = BalanceTransaction(
+        "cbtxn_1",
+        "cus_1",
+        None,
+        BalanceReason.ADJUSTMENT,
+        -500,
+        -500,
+        "usd",
+        None,
+        None,
+        None,
+        {},
+        NOW,
+    )
+    assert sums(ledger.balance_adjusted(moved)) == {
+        A.CUSTOMER_CREDIT: -500,
+        A.BALANCE_ADJUSTMENTS: 500,
+    }
+    with pytest.raises(ValueError, match="with what moved it"):
+        ledger.balance_adjusted(replace(moved, reason=BalanceReason.CREDIT_NOTE))
+
+
+# ─── Any invoice ─────────────────────────────────────────────────────────────────────────────
+
+small = st.integers(0, 10_000)
+periods = st.sampled_from(
+    [(NOW - MONTH, NOW), (NOW, NOW + MONTH), (NOW - MONTH, NOW + MONTH), (NOW, NOW)]
+)
+
+
+@st.composite
+def any_line(draw: st.DrawFn) -> Line:
+    start, end = draw(periods)
+    return line(
+        draw(st.integers(-50_000, 50_000)),
+        period_start=start,
+        period_end=end,
+        meter_id=draw(st.sampled_from([None, "mtr_1"])),
+        discounts=draw(st.one_of(st.none(), st.fixed_dictionaries({"di_1": small}))),
+        credits=draw(st.one_of(st.none(), st.fixed_dictionaries({"cbtxn_1": small}))),
+        taxes=draw(
+            st.one_of(
+                st.none(),
+                st.builds(lambda a, i: tax(a, inclusive=i), small, st.booleans()),
+            )
+        ),
+    )
+
+
+@given(st.lists(any_line(), max_size=6), st.integers(-20_000, 20_000), st.data())
+def test_whatever_is_billed_balances_and_can_be_undone(
+    lines: list[Line], balance: int, data: st.DataObject
+) -> None:
+    invoice = final(*lines, balance=balance)
+    posted = [ledger.invoice_finalized(invoice)]
+    assert sums(*posted).get(A.RECEIVABLE, 0) == invoice.amount_due
+    credited = data.draw(st.integers(0, invoice.amount_due))
+    posted.append(
+        ledger.credit_note(
+            invoice, "cn_1", ledger.taken_evenly(invoice, credited, 0), off_invoice=credited
+        )
+    )
+    noted = replace(invoice, pre_payment_credits=credited)
+    paid = data.draw(st.integers(0, noted.amount_remaining))
+    paying = ledger.payment(noted, paid, source_id="pa_1")
+    rest = replace(noted, amount_paid=paid)
+    assert sums(*posted, paying).get(A.RECEIVABLE, 0) == rest.amount_remaining
+    assert A.RECEIVABLE not in sums(*posted, paying, ledger.invoice_uncollectible(rest))
+    assert sums(*posted, ledger.invoice_voided(rest, [*posted, paying])) == {}
+
+
+# ─── Earning ─────────────────────────────────────────────────────────────────────────────────
+
+instants = st.integers(-100, 200).map(
+    lambda hours: NOW + timedelta(hours=hours, microseconds=hours)
+)
+
+
+@given(
+    st.integers(-(10**12), 10**12).filter(bool),
+    instants,
+    st.integers(1, 500),
+    instants,
+    st.lists(instants, max_size=5),
+)
+def test_any_months_sum_to_the_amount(
+    amount: int, start: datetime, hours: int, posted_at: datetime, cuts: list[datetime]
+) -> None:
+    entry = Entry(A.DEFERRED_REVENUE, -amount, start, start + timedelta(hours=hours))
+    last = max(posted_at, start + timedelta(hours=hours))
+    shares = [earned(entry, posted_at, at) for at in sorted(cuts)]
+    assert earned(entry, posted_at, last) == amount
+    assert shares == sorted(shares, reverse=amount < 0)
+    assert all(min(0, amount) <= share <= max(0, amount) for share in shares)
+    assert all(share == 0 for share, at in zip(shares, sorted(cuts), strict=True) if at < posted_at)
+
+
+def test_half_a_unit_is_rounded_away_from_zero() -> None:
+    middle = NOW + MONTH / 2
+    for amount, share in ((-1, 1), (1, -1), (-3, 2), (3, -2), (-10, 5)):
+        entry = Entry(A.DEFERRED_REVENUE, amount, NOW, NOW + MONTH)
+        assert earned(entry, NOW, middle) == share
+
+
+def test_what_is_posted_late_is_earned_at_once_as_far_as_time_has_gone() -> None:
+    entry = Entry(A.DEFERRED_REVENUE, -3100, NOW, NOW + MONTH)
+    posted_at = NOW + timedelta(days=10)
+    assert earned(entry, posted_at, posted_at - timedelta(microseconds=1)) == 0
+    assert earned(entry, posted_at, posted_at) == 1000
+    assert earned(entry, NOW - MONTH, NOW) == 0

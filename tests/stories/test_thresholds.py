@@ -1,0 +1,221 @@
+"""Usage that becomes much is invoiced at once; and in the end no more than it comes to."""
+
+import time
+from typing import Any
+
+import pytest
+import stripe
+from town import DAY, HOUR, MONTH_BEGINS, Town
+
+FEBRUARY = MONTH_BEGINS + 31 * DAY
+MARCH = FEBRUARY + 28 * DAY
+
+GRADUATED = [
+    {"up_to": 100, "unit_amount": 10},
+    {"up_to": 1000, "unit_amount": 5},
+    {"up_to": "inf", "unit_amount_decimal": "0.5"},
+]
+
+
+def tiered(town: Town, mode: str) -> str:
+    return town.metered(billing_scheme="tiered", tiers_mode=mode, tiers=GRADUATED)
+
+
+def wait_for(town: Town, subscription_id: str, count: int) -> list[stripe.Invoice]:
+    """The subscription's invoices, once they are so many and none is under way."""
+    for _ in range(1000):
+        found = town.invoices(subscription_id)
+        if len(found) >= count and all(each.status != "open" for each in found):
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"There never were {count} invoices.")
+
+
+def amounts(invoice: stripe.Invoice) -> list[tuple[int, str | None]]:
+    return [(line.amount, line.description) for line in invoice.lines.data]
+
+
+def test_graduated_over_three_threshold_invoices_comes_to_what_one_would(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    calls = tiered(town, "graduated")
+    subscription = town.subscribe(ada, calls, billing_thresholds={"amount_gte": 1000})
+    assert subscription.billing_thresholds is not None
+    assert subscription.billing_thresholds.amount_gte == 1000
+
+    town.use(ada, "90")
+    town.use(ada, "10")
+    [first] = wait_for(town, subscription.id, 1)
+    town.advance(clock, MONTH_BEGINS + DAY)
+    town.use(ada, "300")
+    second = wait_for(town, subscription.id, 2)[-1]
+    town.advance(clock, MONTH_BEGINS + 2 * DAY)
+    town.use(ada, "650")
+    third = wait_for(town, subscription.id, 3)[-1]
+    town.use(ada, "150")
+    town.advance(clock, FEBRUARY + HOUR)
+    last = town.invoices(subscription.id)[-1]
+
+    assert (first.billing_reason, first.status) == ("subscription_threshold", "paid")
+    assert first.threshold_reason is not None
+    assert first.threshold_reason.amount_gte == 1000
+    assert first.threshold_reason.item_reasons == []
+    assert amounts(first) == [(1000, "100 × Calls (Tier 1 at $0.10 / month)")]
+    assert amounts(second) == [
+        (1000, "100 × Calls (Tier 1 at $0.10 / month)"),
+        (1500, "300 × Calls (Tier 2 at $0.05 / month)"),
+        (-1000, "Amount previously billed for Calls"),
+    ]
+    assert [each.total for each in (first, second, third)] == [1000, 1500, 3025]
+    assert last.billing_reason == "subscription_cycle"
+    assert amounts(last)[-1] == (-5525, "Amount previously billed for Calls")
+    assert sum(each.total for each in town.invoices(subscription.id)) == 1000 + 4500 + 100
+
+
+def test_volume_corrects_itself_and_what_is_too_much_goes_to_the_balance(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(
+        ada, tiered(town, "volume"), billing_thresholds={"amount_gte": 800}
+    )
+    town.use(ada, "90")
+    [first] = wait_for(town, subscription.id, 1)
+    assert first.total == 900
+    town.use(ada, "1110")  # 1200 cost 600 by their tier
+    expected = town.client.v1.invoices.create_preview({"subscription": subscription.id})
+    town.advance(clock, FEBRUARY + HOUR)
+
+    [_, last] = town.invoices(subscription.id)
+    assert (
+        amounts(last)
+        == amounts(expected)
+        == [
+            (600, "1200 × Calls (Tier 3 at $0.005 / month)"),
+            (-900, "Amount previously billed for Calls"),
+        ]
+    )
+    assert (last.total, last.amount_due, last.status) == (-300, 0, "paid")
+    assert town.client.v1.customers.retrieve(ada).balance == -300
+
+
+def test_a_quantity_of_one_item(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    calls, looks = town.metered("call", unit_amount=5), town.metered("look", unit_amount=1)
+    subscription = town.client.v1.subscriptions.create(
+        {
+            "customer": ada,
+            "items": [
+                {"price": calls, "billing_thresholds": {"usage_gte": 100}},
+                {"price": looks},
+            ],
+        }
+    )
+    of_calls, of_looks = (each.billing_thresholds for each in subscription["items"].data)
+    assert of_calls is not None
+    assert (of_calls.usage_gte, of_looks) == (100, None)
+    town.use(ada, "7", event_name="look")
+    town.use(ada, "99", event_name="call")
+    town.use(ada, "1", event_name="call")
+    [first] = wait_for(town, subscription.id, 1)
+    assert [line.amount for line in first.lines.data] == [7, 500]
+    assert first.threshold_reason is not None
+    assert first.threshold_reason.amount_gte is None
+    [reason] = first.threshold_reason.item_reasons
+    assert (reason.usage_gte, reason.line_item_ids) == (100, [first.lines.data[1].id])
+
+    town.advance(clock, FEBRUARY + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [507, 0]
+
+
+def test_a_new_month_begins_anew(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(
+        ada, town.metered(unit_amount=5), billing_thresholds={"amount_gte": 500}
+    )
+    town.use(ada, "100")
+    wait_for(town, subscription.id, 1)
+    town.advance(clock, FEBRUARY + 2 * HOUR)
+    town.use(ada, "99")
+    town.advance(clock, FEBRUARY + DAY)
+    assert [each.total for each in town.invoices(subscription.id)] == [500, 0]
+    town.use(ada, "1")
+    town.advance(clock, FEBRUARY + 2 * DAY)  # nothing that was noted is left behind
+    assert [each.total for each in town.invoices(subscription.id)] == [500, 0, 500]
+    town.advance(clock, MARCH + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [500, 0, 500, 0]
+
+
+def test_a_threshold_that_comes_later_is_watched_from_then_on(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(ada, town.metered(unit_amount=5))
+    town.use(ada, "1000")
+    town.client.v1.subscriptions.update(
+        subscription.id, {"billing_thresholds": {"amount_gte": 500}}
+    )
+    town.use(ada, "1")
+    [first] = wait_for(town, subscription.id, 1)
+    assert first.total == 5005
+
+    unset: Any = {"billing_thresholds": ""}
+    assert town.client.v1.subscriptions.update(subscription.id, unset).billing_thresholds is None
+    town.use(ada, "1000")
+    town.advance(clock, FEBRUARY + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [5005, 5000]
+
+
+def test_what_a_void_threshold_invoice_billed_is_owed_again(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock, "pm_card_chargeCustomerFail")
+    subscription = town.subscribe(
+        ada, town.metered(unit_amount=5), billing_thresholds={"amount_gte": 500}
+    )
+    town.use(ada, "100")
+    for _ in range(1000):
+        if found := town.invoices(subscription.id):
+            break
+        time.sleep(0.02)
+    [first] = found
+    town.client.v1.invoices.void_invoice(first.id)
+    town.pays_with(ada, "pm_card_visa")
+    town.advance(clock, FEBRUARY + HOUR)
+    [_, last] = town.invoices(subscription.id)
+    assert (last.total, last.status) == (500, "paid")
+
+
+def test_in_a_trial_nothing_is_billed(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(
+        ada,
+        town.metered(unit_amount=5),
+        billing_thresholds={"amount_gte": 500},
+        trial_period_days=7,
+    )
+    town.use(ada, "1000")
+    town.advance(clock, MONTH_BEGINS + 8 * DAY)
+    assert "subscription_threshold" not in {
+        each.billing_reason for each in town.invoices(subscription.id)
+    }
+    town.use(ada, "100")
+    town.advance(clock, MONTH_BEGINS + 9 * DAY)
+    assert town.invoices(subscription.id)[-1].total == 500
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"amount_gte": 49}, "billing_thresholds[amount_gte]"),
+        ({"amount_gte": 900}, "billing_thresholds[amount_gte]"),
+    ],
+    ids=["too low", "not above the flat amounts"],
+)
+def test_thresholds_that_are_refused(town: Town, given: Any, param: str) -> None:
+    ada = town.customer(None)
+    tiers = [{"up_to": "inf", "flat_amount": 900, "unit_amount": 1}]
+    calls = town.metered(billing_scheme="tiered", tiers_mode="volume", tiers=tiers)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        town.subscribe(ada, calls, billing_thresholds=given)
+    assert refused.value.param == param
