@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,7 +15,6 @@ from postpaid.billing.issue_credit_notes import NewCreditNote, issue
 from postpaid.billing.manage_credit_grants import NewGrant, expire_grants, grant_credit
 from postpaid.billing.move_balance import adjust_balance
 from postpaid.billing.pass_time import expire_credit
-from postpaid.billing.perform import Act
 from postpaid.core.credits import CreditGrant, GrantCategory
 from postpaid.core.errors import BillingError, InvalidRequest
 from postpaid.core.invoicing import InvoiceStatus
@@ -176,49 +176,57 @@ def test_a_customer_has_at_most_a_hundred_unused_grants(database: Database) -> N
         give(world, 1)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 3, 4, 6])
 def test_whatever_happens_a_balance_is_the_sum_of_its_movements(
     database: Database, seed: int
 ) -> None:
     chance = random.Random(seed)
-    card = chance.choice(["pm_card_visa", "pm_card_chargeCustomerFail"])
+    fails = seed % 2 == 0
+    card = "pm_card_chargeCustomerFail" if fails else "pm_card_visa"
     world = make_world(database, 3, card=card)
     now = START
-    for _ in range(25):
+    done: set[str] = set()
+    for _ in range(50):
         customer_id = chance.choice(world.customer_ids)
         match chance.randrange(5):
             case 0:
-                now += timedelta(days=chance.randrange(1, 20))
+                now += timedelta(days=chance.randrange(5, 35))
                 world.pass_time(now)
             case 1:
-                amount = chance.randrange(-20_000, 8000)
-                _tried(world, now, adjust_balance, customer_id, amount=amount, currency="usd")
+                amount = chance.randrange(-6000, 8000)
+                done |= _tried(
+                    world, now, adjust_balance, customer_id, amount=amount, currency="usd"
+                )
             case 2:
                 amount = chance.randrange(1, 3000)
                 asked = NewGrant(customer_id, amount, "usd", GrantCategory.PROMOTIONAL, {})
-                _tried(world, now, grant_credit, asked)
+                done |= _tried(world, now, grant_credit, asked)
                 world.use([customer_id], chance.randrange(3000), at=now)
             case 3 | 4 as what:
                 final = [each for each in world.invoices() if each.finalized_at]
                 if not final:
                     continue
-                invoice = chance.choice(final)
+                owing = [each for each in final if each.status == InvoiceStatus.OPEN]
+                invoice = chance.choice(owing if owing and what == 3 else final)
                 if what == 3:
-                    _tried(world, now, correct.void_now, invoice.id)
+                    done |= _tried(world, now, correct.void_now, invoice.id)
                 else:
                     part = chance.randrange(1, 5000)
                     pre = min(part, max(0, invoice.amount_remaining))
                     note = NewCreditNote(invoice.id, amount=part, credit_amount=part - pre)
-                    _tried(world, now, issue, note)
+                    done |= _tried(world, now, issue, note)
     world.pass_time(now + timedelta(days=40))
+    assert done == {"adjust_balance", "grant_credit", "issue"} | ({"void_now"} if fails else set())
     assert world.findings() == []
 
 
-def _tried(world: World, now: object, act_on: object, *arguments: object, **more: object) -> None:
-    """Do it, unless it is refused: then nothing has happened."""
-    act: Act = world.at(now)  # type: ignore[arg-type]
+def _tried(
+    world: World, now: datetime, what: Callable[..., object], *arguments: object, **more: object
+) -> set[str]:
+    """Do it, and say so; where it is refused nothing has happened."""
     try:
         with world.database.transaction() as conn:
-            act_on(conn, act, *arguments, **more)  # type: ignore[operator]
+            what(conn, world.at(now), *arguments, **more)
     except BillingError:
-        pass
+        return set()
+    return {what.__name__}

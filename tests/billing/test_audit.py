@@ -82,7 +82,56 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
     "a subtotal": ({3}, "UPDATE invoices SET subtotal = subtotal + 1 WHERE {mine}"),
     "a total": ({3}, "UPDATE invoices SET total = total + 1 WHERE {mine}"),
     "what is due": ({3}, "UPDATE invoices SET amount_due = amount_due + 1 WHERE {mine}"),
-    "a starting balance": ({3}, "UPDATE invoices SET starting_balance = -1 WHERE {mine}"),
+    "a starting balance": ({3, 40}, "UPDATE invoices SET starting_balance = -1 WHERE {mine}"),
+    "a balance that nothing moved": (
+        {31, 40},
+        "UPDATE customers SET balance = -5 WHERE {mine}",
+    ),
+    "a movement that does not follow": (
+        {40},
+        "INSERT INTO balance_transactions (account_id, id, customer_id, reason, amount,"
+        " ending_balance, currency, created_at) SELECT account_id, 'cbtxn_1', id, 'adjustment',"
+        " 5, 6, 'usd', created_at FROM customers WHERE {mine}",
+    ),
+    "a grant that nothing granted": (
+        {31, 41},
+        "INSERT INTO credit_grants (account_id, id, customer_id, amount, balance, currency,"
+        " category, priority, effective_at, created_at, updated_at) SELECT account_id, 'credgr_1',"
+        " id, 5, 5, 'usd', 'paid', 50, created_at, created_at, created_at FROM customers"
+        " WHERE {mine}",
+    ),
+    "a line that no grant paid": (
+        {3, 41},
+        "UPDATE invoice_lines SET credits = '{\"cbtxn_1\": 5}' WHERE {mine} AND meter_id IS NULL",
+    ),
+    "a credit note that is none": (
+        {42},
+        "UPDATE invoices SET post_payment_credits = 5 WHERE {mine}",
+    ),
+    "a discount of a line": (
+        {3},
+        "UPDATE invoice_lines SET discounts = '{\"di_1\": 5}' WHERE {mine} AND meter_id IS NULL",
+    ),
+    "a tax of a line": (
+        {3},
+        'UPDATE invoice_lines SET taxes = \'{"txr_1": {"amount": 5, "inclusive": true}}\''
+        " WHERE {mine} AND meter_id IS NULL",
+    ),
+    "a tax of an invoice": (
+        {3},
+        'UPDATE invoices SET total_taxes = \'{"txr_1": {"amount": 5}}\' WHERE {mine}',
+    ),
+    "a coupon that was redeemed for nothing": (
+        {23},
+        "INSERT INTO coupons (account_id, id, duration, percent_off, times_redeemed, created_at)"
+        " SELECT account_id, 'TEN', 'once', 10, 1, created_at FROM customers WHERE {mine}",
+    ),
+    "a discount for once that no invoice has used up": (
+        {3, 23},
+        "WITH had AS (INSERT INTO discounts (account_id, id, coupon_id, customer_id, start_at,"
+        " duration) SELECT account_id, 'di_1', 'TEN', id, created_at, 'once' FROM customers"
+        " WHERE {mine}) UPDATE invoices SET total_discounts = '{\"di_1\": 5}' WHERE {mine}",
+    ),
     "a line's amount": (
         {3},
         "UPDATE invoice_lines SET amount = amount + 1 WHERE {mine} AND meter_id IS NULL",

@@ -14,8 +14,8 @@ from postpaid.billing.change import (
     ProrationBehavior,
     change,
     finish,
-    preview_change,
 )
+from postpaid.billing.preview_change import preview_change
 from postpaid.core.errors import Conflict
 from postpaid.core.subscriptions import Subscription
 from postpaid.storage.database import Database

@@ -343,9 +343,7 @@ def test_totals_are_the_sums_of_the_lines(kinds, terms, taxes):
         rate(value, inclusive=place % 2 == 1, key=f"txr_{place}")
         for place, value in enumerate(taxes)
     ]
-    invoice = adjust(
-        draft(lines), *discounts, rates=rates, lines=[percent("12.5", "di_own")]
-    )
+    invoice = adjust(draft(lines), *discounts, rates=rates, lines=[percent("12.5", "di_own")])
 
     for each in invoice.lines:
         taken = sum((each.discounts or {}).values())

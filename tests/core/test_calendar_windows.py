@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postpaid.core.calendar_windows import Step, floor, is_boundary, windows_between
+from postpaid.core.calendar_windows import (
+    Step,
+    floor,
+    is_boundary,
+    months_between,
+    windows_between,
+)
 
 HOUR = timedelta(hours=1)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -83,3 +89,14 @@ def test_windows_follow_one_another_from_boundary_to_boundary(zone, step, instan
         assert is_boundary(before, step, zone)
         middle = before + (after - before) / 2
         assert floor(middle, step, zone) == before
+
+
+def test_months_are_cut_to_the_range_whatever_its_ends() -> None:
+    start = datetime(2026, 1, 31, 12, tzinfo=BERLIN)
+    end = datetime(2026, 4, 1, 5, tzinfo=BERLIN)
+    months = list(months_between(start.astimezone(UTC), end.astimezone(UTC), BERLIN))
+    first = [datetime(2026, month, 1, tzinfo=BERLIN) for month in (2, 3, 4)]
+    assert months == list(pairwise([start, *first, end]))
+    assert list(months_between(start, start, BERLIN)) == []
+    inside = (start + HOUR, start + 2 * HOUR)
+    assert list(months_between(*inside, BERLIN)) == [inside]

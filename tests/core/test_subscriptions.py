@@ -30,26 +30,34 @@ from postpaid.core.subscriptions import (
 S, A = SubscriptionStatus, SubscriptionAction
 
 STATUSES = """
-                    pay        miss a payment  expire              cancel
-incomplete          active     incomplete      incomplete_expired  incomplete_expired
-incomplete_expired  ·          ·               ·                   ·
-trialing            ·          ·               ·                   ·
-active              active     past_due        ·                   canceled
-past_due            active     past_due        ·                   canceled
-canceled            ·          ·               ·                   ·
-unpaid              ·          ·               ·                   ·
-paused              ·          ·               ·                   ·
+               incomplete          trialing  active    past_due  unpaid    paused
+pay            active              trialing  active    active    active    paused
+miss a payment incomplete          trialing  past_due  past_due  unpaid    paused
+be forgiven    ·                   ·         ·         active    active    ·
+expire         incomplete_expired  ·         ·         ·         ·         ·
+cancel         incomplete_expired  canceled  canceled  canceled  canceled  canceled
+begin a trial  ·                   trialing  trialing  trialing  ·         ·
+end its trial  ·                   active    ·         ·         ·         ·
+be paused      ·                   paused    paused    paused    ·         ·
+be resumed     ·                   ·         ·         ·         ·         active
+be given up    ·                   ·         ·         unpaid    ·         ·
 """
 
 
 def test_the_status_table():
-    rows = [["", *A], *([before, *(_shown(before, action) for action in A)] for before in S)]
-    widths = [20, 11, 16, 20, 0]
+    living = [status for status in S if status not in ENDED]
+    rows = [["", *living], *([each, *(_shown(before, each) for before in living)] for each in A)]
+    widths = [15, *(max(len(row[place]) for row in rows) + 2 for place in range(1, len(rows[0])))]
     picture = "\n".join(
         "".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
     assert picture == STATUSES.strip("\n")
+
+
+@pytest.mark.parametrize("status", sorted(ENDED))
+def test_nothing_happens_to_what_has_ended(status: SubscriptionStatus):
+    assert {_shown(status, action) for action in A} == {"·"}
 
 
 def _shown(before: SubscriptionStatus, action: SubscriptionAction) -> str:

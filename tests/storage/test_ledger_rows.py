@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from postpaid.core.ledger import Entry, LedgerAccount, LedgerKind, Transaction, earned
 from postpaid.storage import ledger
 from postpaid.storage.ledger import Balance, RevenuePeriod
+from postpaid.storage.paging import Page
 from rows import ACCOUNT, NOW, add
+from statements import counted
 
 A = LedgerAccount
 DAY = timedelta(days=1)
@@ -154,3 +156,15 @@ def test_what_is_taken_back_late_is_taken_from_the_month_in_which_it_is(
     periods = [(NOW, NOW + 15 * DAY), (NOW + 15 * DAY, NOW + 60 * DAY)]
     found = ledger.revenue_periods(conn, ACCOUNT, periods, currency="usd")
     assert [(each.recognized, each.deferred) for each in found] == [(1500, 1500), (-1500, 0)]
+
+
+def test_a_page_of_many_takes_the_statements_of_one(conn: psycopg.Connection) -> None:
+    for number in range(1, 8):
+        posted(conn, number, Entry(A.CASH, number), Entry(A.RECEIVABLE, -number))
+    taken = []
+    for limit in (1, 7):
+        with counted(conn) as statements:
+            page = ledger.list_page(conn, ACCOUNT, Page(limit))
+        assert [len(each.entries) for each in page.rows] == [2] * limit
+        taken.append(len(statements))
+    assert taken == [2, 2]

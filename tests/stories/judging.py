@@ -32,6 +32,7 @@ KINDS: dict[str, type[stripe.StripeObject]] = {
     "product": stripe.Product,
     "promotion_code": stripe.PromotionCode,
     "subscription": stripe.Subscription,
+    "subscription_schedule": stripe.SubscriptionSchedule,
     "subscription_item": stripe.SubscriptionItem,
     "tax_rate": stripe.TaxRate,
     "test_helpers.test_clock": stripe.test_helpers.TestClock,

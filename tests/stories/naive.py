@@ -99,8 +99,9 @@ class Books:
 
     def settle_usage(self, item: NaiveItem, now: int, behavior: str) -> None:
         """What was used at a price until now is owed, whatever comes after."""
-        if behavior != "none" and item.price.rate and item.usage_from < now:
-            self.pending += item.price.rate(self.usage(item.usage_from, now))
+        used = self.usage(item.usage_from, now)
+        if behavior != "none" and item.price.rate and used:
+            self.pending += item.price.rate(used)
         item.usage_from = now
 
     def credit(self, item: NaiveItem, now: int) -> None:
@@ -119,6 +120,7 @@ class Books:
         item = self.items[name]
         if (item.price, item.quantity) == (price, quantity):
             return
+        was_free = self.is_free()
         if price.rate is not None:
             self.settle_usage(item, now, behavior)
         elif behavior != "none":
@@ -126,13 +128,14 @@ class Books:
         item.price, item.quantity = price, quantity
         if price.rate is None and behavior != "none":
             self.charge(item, now)
-        self.changed(behavior)
+        self.changed(behavior, was_free)
 
     def add(self, name: str, price: NaivePrice, quantity: int, behavior: str, now: int) -> None:
+        was_free = self.is_free()
         item = self.items[name] = NaiveItem(price, quantity, now)
         if price.rate is None and behavior != "none":
             self.charge(item, now)
-        self.changed(behavior)
+        self.changed(behavior, was_free)
 
     def remove(self, name: str, behavior: str, now: int) -> None:
         item = self.items.pop(name)
@@ -142,8 +145,17 @@ class Books:
             self.credit(item, now)
         self.changed(behavior)
 
-    def changed(self, behavior: str) -> None:
-        if behavior == "always_invoice" and any(self.pending):
+    def is_free(self) -> bool:
+        return all(
+            item.price.rate is None and item.price.unit * item.quantity == 0
+            for item in self.items.values()
+        )
+
+    def changed(self, behavior: str, was_free: bool = False) -> None:
+        """Pending amounts are invoiced at once when asked, or when nothing was owed before."""
+        costs = any(item.price.unit * item.quantity for item in self.items.values())
+        at_once = behavior == "always_invoice" or (was_free and costs and behavior != "none")
+        if at_once and self.pending:
             self.issue("subscription_update", self.take_pending())
 
     def take_pending(self) -> list[int]:
@@ -195,7 +207,7 @@ class Books:
                     self.credit(item, now)
             elif invoice_now:
                 self.settle_usage(item, now, "create_prorations")
-        if invoice_now and any(self.pending):
+        if invoice_now and self.pending:
             self.issue("manual", self.take_pending())
         self.ended = True
 

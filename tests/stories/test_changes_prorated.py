@@ -300,3 +300,143 @@ def test_what_cannot_be_asked_of_a_subscription(
     with pytest.raises(stripe.InvalidRequestError, match=message) as refused:
         change(town, subscription.id, **asked | {"items": items})
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize("mode", ["flexible", "classic"])
+def test_prorations_are_made_of_discounted_prices(town: Town, mode: str) -> None:
+    clock = town.clock()
+    customer = town.customer(clock)
+    half = town.client.v1.coupons.create({"percent_off": 50, "duration": "forever"}).id
+    subscription = town.subscribe(
+        customer, fee(town), discounts=[{"coupon": half}], billing_mode={"type": mode}
+    )
+    town.advance(clock, JANUARY + 21 * DAY)
+    change(town, subscription.id, items=[{"id": only_item(subscription), "quantity": 3}])
+    renewal = next_invoice(town, clock, subscription.id)
+    assert lines(renewal) == [
+        ("Remaining time on 3 × Fee after 22 Jan 2026", 1500),
+        ("Unused time on Fee after 22 Jan 2026", -500),
+        ("3 × Fee (at $31.00 / month)", 9300),
+    ]
+    assert renewal.total == 1500 - 500 + 4650
+
+
+def test_classic_can_become_flexible_and_then_credits_what_was_paid(town: Town) -> None:
+    clock = town.clock()
+    customer = town.customer(clock)
+    subscription = town.subscribe(customer, fee(town), billing_mode={"type": "classic"})
+    item = only_item(subscription)
+    town.advance(clock, JANUARY + 11 * DAY)
+    change(town, subscription.id, items=[{"id": item, "quantity": 2}], proration_behavior="none")
+    migrated = town.client.v1.subscriptions.migrate(
+        subscription.id, {"billing_mode": {"type": "flexible"}}
+    )
+    assert migrated.billing_mode.type == "flexible"
+    assert migrated.billing_mode.updated_at == JANUARY + 11 * DAY
+    with pytest.raises(stripe.InvalidRequestError, match="already"):
+        town.client.v1.subscriptions.migrate(
+            subscription.id, {"billing_mode": {"type": "flexible"}}
+        )
+    town.advance(clock, JANUARY + 21 * DAY)
+    change(town, subscription.id, items=[{"id": item, "quantity": 1}])
+    assert lines(next_invoice(town, clock, subscription.id))[:-1] == [
+        ("Remaining time on Fee after 22 Jan 2026", 1000),
+        ("Unused time on Fee after 22 Jan 2026", -1000),
+    ]
+
+
+def test_a_running_subscription_can_begin_a_trial(town: Town) -> None:
+    clock = town.clock()
+    subscription = town.subscribe(town.customer(clock), fee(town))
+    town.advance(clock, JANUARY + 21 * DAY)
+    later = FEBRUARY + 5 * DAY
+    trying = change(town, subscription.id, trial_end=later)
+    assert (trying.status, trying.trial_end, trying.billing_cycle_anchor) == (
+        "trialing",
+        later,
+        later,
+    )
+    town.advance(clock, later + HOUR)
+    assert town.subscription(subscription.id).status == "active"
+    renewal = town.invoices(subscription.id)[-1]
+    assert lines(renewal) == [
+        ("Unused time on Fee after 22 Jan 2026", -1000),
+        ("1 × Fee (at $31.00 / month)", 3100),
+    ]
+
+
+def test_a_sent_invoice_of_a_change_waits_for_its_hour(town: Town) -> None:
+    clock = town.clock()
+    customer = town.customer(clock)
+    subscription = town.subscribe(
+        customer, fee(town), collection_method="send_invoice", days_until_due=30
+    )
+    town.advance(clock, JANUARY + 21 * DAY)
+    change(
+        town,
+        subscription.id,
+        items=[{"id": only_item(subscription), "quantity": 2}],
+        proration_behavior="always_invoice",
+    )
+    update = town.invoices(subscription.id)[-1]
+    assert (update.status, update.total) == ("draft", 1000)
+    town.advance(clock, JANUARY + 21 * DAY + HOUR)
+    assert town.invoices(subscription.id)[-1].status == "open"
+
+
+def test_two_items_can_trade_their_prices(town: Town) -> None:
+    clock = town.clock()
+    small, large = fee(town, 3100, "Small"), fee(town, 6200, "Large")
+    subscription = town.subscribe(town.customer(clock), small, large)
+    first, second = (item.id for item in subscription["items"].data)
+    town.advance(clock, JANUARY + 21 * DAY)
+    change(
+        town, subscription.id, items=[{"id": first, "price": large}, {"id": second, "price": small}]
+    )
+    renewal = next_invoice(town, clock, subscription.id)
+    assert lines(renewal) == [
+        ("Remaining time on Small after 22 Jan 2026", 1000),
+        ("Unused time on Large after 22 Jan 2026", -2000),
+        ("Remaining time on Large after 22 Jan 2026", 2000),
+        ("Unused time on Small after 22 Jan 2026", -1000),
+        ("1 × Small (at $31.00 / month)", 3100),
+        ("1 × Large (at $62.00 / month)", 6200),
+    ]
+
+
+def test_a_yearly_fee_is_prorated_by_its_own_period(town: Town) -> None:
+    clock = town.clock()
+    yearly = {"interval": "year"}
+    year = fee(town, 36500, "Year", recurring=yearly)
+    subscription = town.subscribe(town.customer(clock), year, town.metered(unit_amount=5))
+    item = subscription["items"].data[0].id
+    town.advance(clock, FEBRUARY + HOUR)
+    town.advance(clock, JANUARY + 45 * DAY)
+    upcoming = foretold(town, subscription.id, items=[{"id": item, "quantity": 2}])
+    expected = [
+        ("Remaining time on 2 × Year after 15 Feb 2026", 64000),
+        ("Unused time on Year after 15 Feb 2026", -32000),
+        ("0 × Calls (at $0.05 / month)", 0),
+    ]
+    assert lines(upcoming) == expected
+    town.advance(clock, MARCH + HOUR)
+    assert lines(town.invoices(subscription.id)[-1]) == expected
+
+
+def test_what_is_added_to_a_stub_pays_its_part_of_the_whole_period(town: Town) -> None:
+    """The month before an anchor on 1 February began on 1 January, whenever they came."""
+    clock = town.clock(JANUARY + 10 * DAY)
+    customer = town.customer(clock)
+    subscription = town.subscribe(customer, fee(town), billing_cycle_anchor=FEBRUARY)
+    town.advance(clock, JANUARY + 21 * DAY)
+    change(town, subscription.id, items=[{"price": fee(town, 310, "Support")}])
+    change(town, subscription.id, items=[{"id": only(subscription, 0), "quantity": 2}])
+    assert lines(next_invoice(town, clock, subscription.id))[:3] == [
+        ("Remaining time on 2 × Fee after 22 Jan 2026", 2000),
+        ("Unused time on Fee after 22 Jan 2026", -1000),
+        ("Remaining time on Support after 22 Jan 2026", 100),
+    ]
+
+
+def only(subscription: stripe.Subscription, place: int) -> str:
+    return str(subscription["items"].data[place].id)

@@ -124,3 +124,17 @@ def test_a_commitment_may_change_and_end(town: Town) -> None:
     assert changed(minimum_amount="")["minimum_amount"] is None
     town.advance(clock, MARCH + HOUR)
     assert [each.total for each in town.invoices(subscription.id)] == [2000, 0]
+
+
+def test_a_commitment_is_on_the_invoice_of_the_usage(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    fee = town.price(unit_amount=900, product_data={"name": "Fee"})
+    subscription = town.subscribe(
+        ada, fee, town.metered(unit_amount=5), minimum_amount=1000, usage_invoicing="separate"
+    )
+    town.advance(clock, FEBRUARY)
+    town.use(ada, "10", timestamp=FEBRUARY - 60)
+    town.advance(clock, FEBRUARY + HOUR)
+    [_, *renewals] = town.invoices(subscription.id)
+    assert sorted(each.total for each in renewals) == [900, 1000]

@@ -372,3 +372,46 @@ def test_a_credit_note_can_be_voided_while_its_invoice_is_open(town: Town) -> No
     again = town.client.v1.credit_notes.create({"invoice": invoice.id, "amount": 1000})
     assert again.number == f"{invoice.number}-CN-02"
     assert town.client.v1.invoices.retrieve(invoice.id).status == "paid"
+
+
+def test_a_renewal_that_credit_pays_brings_a_subscription_back(town: Town) -> None:
+    clock = town.clock(JANUARY)
+    customer = town.customer(clock)
+    subscription = town.subscribe(customer, town.price(unit_amount=1000))
+    town.pays_with(customer, "pm_card_chargeCustomerFail")
+    pass_month(town, clock, 2)
+    assert town.subscription(subscription.id).status == "past_due"
+
+    town.client.v1.customers.update(customer, {"balance": -1500})
+    pass_month(town, clock, 3)
+
+    newest = town.invoices(subscription.id)[-1]
+    assert (newest.amount_due, newest.status) == (0, "paid")
+    assert town.subscription(subscription.id).status == "active"
+
+
+def test_credit_comes_after_discounts_and_before_tax(town: Town) -> None:
+    v1 = town.client.v1
+    clock = town.clock(JANUARY)
+    customer = town.customer(clock)
+    rate = v1.tax_rates.create({"display_name": "VAT", "percentage": 20, "inclusive": False})
+    coupon = v1.coupons.create({"percent_off": 10, "duration": "forever"})
+    subscription = town.subscribe(
+        customer,
+        town.metered(unit_amount=10),
+        default_tax_rates=[rate.id],
+        discounts=[{"coupon": coupon.id}],
+    )
+    grant(town, customer, 400)
+    v1.customers.update(customer, {"balance": -100})
+    town.use(customer, "100")
+    expected = preview(town, subscription.id)
+    pass_month(town, clock, 2)
+
+    [invoice] = town.invoices(subscription.id)
+    for each in (expected, invoice):
+        assert each.subtotal == 1000
+        assert sum(off.amount for off in each.total_pretax_credit_amounts or []) == 100 + 400
+        assert [tax.amount for tax in each.total_taxes or []] == [100]
+        assert (each.total, each.amount_due) == (600, 500)
+    assert invoice.amount_paid == 500

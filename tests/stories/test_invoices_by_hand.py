@@ -132,6 +132,7 @@ def test_a_deleted_draft_gives_back_what_it_had_gathered(town: Town) -> None:
     assert gone.deleted
     with pytest.raises(stripe.InvalidRequestError, match="No such invoice"):
         retrieve(town, invoice.id)
+    assert [each.type for each in town.events(invoice.id)] == ["invoice.created", "invoice.deleted"]
     [again] = town.client.v1.invoice_items.list({"customer": customer, "pending": True}).data
     assert (again.id, again.invoice) == (pending.id, None)
 
@@ -294,6 +295,33 @@ def test_void_and_bill_again(town: Town) -> None:
     assert town.subscription(subscription.id).latest_invoice == final.id
     [moved] = town.client.v1.invoice_items.list({"customer": customer}).data
     assert moved.invoice == final.id
+
+
+def test_usage_that_came_too_late_is_billed_with_the_revision(town: Town) -> None:
+    clock = town.clock()
+    customer = town.customer(clock, None)
+    subscription = town.subscribe(
+        customer,
+        town.metered(unit_amount=5),
+        collection_method="send_invoice",
+        days_until_due=30,
+    )
+    town.use(customer, "100")
+    town.advance(clock, FEBRUARY + HOUR)
+    [wrong] = town.invoices(subscription.id)
+    assert wrong.total == 500
+    town.use(customer, "20", timestamp=JANUARY + DAY)
+
+    invoices = town.client.v1.invoices
+    invoices.void_invoice(wrong.id)
+    again = invoices.create(
+        {"from_invoice": {"action": "revision", "invoice": wrong.id}, "auto_advance": True}
+    )
+    assert again.total == 500
+    town.advance(clock, FEBRUARY + 2 * HOUR)
+    final = retrieve(town, again.id)
+    assert (final.status, final.total) == ("open", 600)
+    assert final.lines.data[0].quantity == 120
 
 
 def test_a_revision_takes_the_place_of_what_is_open(town: Town) -> None:

@@ -275,12 +275,42 @@ def test_discounts_are_given_changed_and_taken_away_between_renewals(town: Town)
     again = update(subscription.id, {"discounts": [{"coupon": tenth}]})
     assert given.discounts == again.discounts, "it is the one that was there"
     town.advance(clock, FEBRUARY + HOUR)
-    update(subscription.id, {"discounts": [{"discount": str(given.discounts[0])}, {"coupon": half}]})
+    update(
+        subscription.id, {"discounts": [{"discount": str(given.discounts[0])}, {"coupon": half}]}
+    )
     town.advance(clock, MARCH + HOUR)
     assert update(subscription.id, {"discounts": ""}).discounts == []
     town.advance(clock, APRIL + HOUR)
     assert totals(town, subscription.id) == [10000, 9000, 4500, 10000]
     assert town.client.v1.coupons.retrieve(tenth).times_redeemed == 1
+
+
+def test_items_are_given_discounts_and_tax_rates_of_their_own(town: Town) -> None:
+    clock = town.clock()
+    customer = town.customer(clock)
+    half, rate = coupon(town, percent_off=50, duration="forever"), tax(town, 10)
+    subscription = town.subscribe(customer, fee(town, 1000, "One"))
+    [item] = subscription["items"].data
+    town.client.v1.subscription_items.update(
+        item.id, {"discounts": [{"coupon": half}], "tax_rates": [rate]}
+    )
+    town.advance(clock, FEBRUARY + HOUR)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        town.client.v1.subscription_items.update(item.id, {"discounts": [{"coupon": "none"}]})
+    assert refused.value.param == "discounts[0][coupon]"
+    changed = town.client.v1.subscriptions.update(
+        subscription.id,
+        {
+            "items": [
+                {"id": item.id, "discounts": ""},
+                {"price": fee(town, 2000, "Two"), "discounts": [{"coupon": half}]},
+            ],
+            "proration_behavior": "none",
+        },
+    )
+    assert [len(each.discounts) for each in changed["items"].data] == [0, 1]
+    town.advance(clock, MARCH + HOUR)
+    assert totals(town, subscription.id) == [1000, 550, 1100 + 1000]
 
 
 def test_a_deleted_coupon_is_redeemed_no_more_and_its_discounts_go_on(town: Town) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import stripe
-from town import DAY, HOUR, MONTH_BEGINS, Town
+from town import DAY, HOUR, MONTH_BEGINS, Town, day
 
 FEBRUARY = MONTH_BEGINS + 31 * DAY
 MARCH = FEBRUARY + 28 * DAY
@@ -185,6 +185,32 @@ def test_what_a_void_threshold_invoice_billed_is_owed_again(town: Town) -> None:
     assert (last.total, last.status) == (500, "paid")
 
 
+def test_a_threshold_that_resets_the_anchor_renews(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(
+        ada,
+        town.metered(unit_amount=5),
+        billing_thresholds={"amount_gte": 500, "reset_billing_cycle_anchor": True},
+    )
+    town.advance(clock, MONTH_BEGINS + 10 * DAY)
+    town.use(ada, "120")
+    town.advance(clock, MONTH_BEGINS + 10 * DAY + 2 * HOUR)
+    [renewal] = town.invoices(subscription.id)
+    assert (renewal.total, renewal.status) == (600, "paid")
+    now = town.subscription(subscription.id)
+    assert now.billing_cycle_anchor == MONTH_BEGINS + 10 * DAY + 1
+    assert now["items"].data[0].current_period_start == now.billing_cycle_anchor
+
+    town.use(ada, "99")
+    town.advance(clock, MONTH_BEGINS + 20 * DAY)
+    assert len(town.invoices(subscription.id)) == 1
+    town.use(ada, "1")
+    town.advance(clock, MONTH_BEGINS + 21 * DAY)
+    assert [each.total for each in town.invoices(subscription.id)] == [600, 500]
+    assert day(town.subscription(subscription.id).billing_cycle_anchor) == "2026-01-21"
+
+
 def test_in_a_trial_nothing_is_billed(town: Town) -> None:
     clock = town.clock()
     ada = town.customer(clock)
@@ -219,3 +245,18 @@ def test_thresholds_that_are_refused(town: Town, given: Any, param: str) -> None
     with pytest.raises(stripe.InvalidRequestError) as refused:
         town.subscribe(ada, calls, billing_thresholds=given)
     assert refused.value.param == param
+
+
+def test_a_last_invoice_takes_off_what_was_billed(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(
+        ada, town.metered(unit_amount=5), billing_thresholds={"amount_gte": 500}
+    )
+    town.use(ada, "100")
+    wait_for(town, subscription.id, 1)
+    town.advance(clock, MONTH_BEGINS + DAY)
+    town.use(ada, "20")
+    town.advance(clock, MONTH_BEGINS + 2 * DAY)
+    town.client.v1.subscriptions.cancel(subscription.id, {"invoice_now": True})
+    assert [each.total for each in town.invoices(subscription.id)] == [500, 100]

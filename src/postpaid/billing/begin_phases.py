@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from postpaid.billing import change as changing
 from postpaid.billing import collect
@@ -26,6 +26,8 @@ from postpaid.core.schedules import (
     ScheduleAction,
     ScheduleStatus,
     change_of,
+    is_boundary,
+    is_switch,
     moved,
     over,
     started,
@@ -44,6 +46,7 @@ from postpaid.storage import catalog, payments, subscription_schedules, subscrip
 from postpaid.storage.database import Connection, Database
 
 BATCH = 200  # schedules in one transaction
+LATER = timedelta(hours=1)  # until one is looked at again that has to wait
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class _Turns:
     switches: list[tuple[Subscription, Subscription]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     schedules: list[tuple[Schedule, Schedule]] = field(default_factory=list)
+    later: list[Schedule] = field(default_factory=list)
 
 
 def begin_due_phases(database: Database, act: Act, wall: datetime) -> int:
@@ -173,7 +177,10 @@ def begin_phases(
     write_changed(conn, act, turns.switches, sold)
     changed = changing.change(conn, wall, turns.changes)
     write(conn, act, turns.schedules)
-    return len(turns.schedules), [each for one in changed for each in one.attempt_ids]
+    subscription_schedules.update_many(conn, act.account_id, turns.later)
+    return len(turns.schedules) + len(turns.later), [
+        each for one in changed for each in one.attempt_ids
+    ]
 
 
 def read_catalog(
@@ -213,9 +220,8 @@ def _turn(
     act: Act, schedule: Schedule, subscription: Subscription, sold: Catalog, turns: _Turns
 ) -> None:
     """Decide what the end of the running phase brings."""
-    assert schedule.due_at is not None
     assert schedule.phase_index is not None
-    due_at, following = schedule.due_at, schedule.phase_index + 1
+    due_at, following = schedule.phases[schedule.phase_index].end_at, schedule.phase_index + 1
     if subscription.status in ENDED:
         action = (
             ScheduleAction.COMPLETE
@@ -224,7 +230,10 @@ def _turn(
         )
         turns.schedules.append((schedule, over(schedule, action, now=act.now)))
         return
-    if subscription.closes_at is not None and subscription.closes_at < due_at:
+    if subscription.closes_at is None:  # it is not paid yet, or paused
+        turns.later.append(replace(schedule, due_at=act.now + LATER))
+        return
+    if subscription.closes_at < due_at:
         return
     if following == len(schedule.phases):
         if schedule.end_behavior == EndBehavior.CANCEL:
@@ -234,17 +243,21 @@ def _turn(
         turns.switches.append((subscription, replace(subscription, schedule_id=None)))
         return
     phase = schedule.phases[following]
-    turns.schedules.append((schedule, moved(schedule, following)))
     ends = {"cancel_at": _cancel_at(schedule, following)}
-    after = switched(subscription, phase, sold, due_at)
-    if after is not None:
+    if is_boundary(subscription, due_at) and phase.trial_end_at is None:
+        after = switched(subscription, phase, sold, due_at)
         items = tuple(
             item if item.id else replace(item, id=act.new_id("si"), created_at=act.now)
             for item in after.items
         )
         after = rescheduled(replace(after, items=items, **ends), due_at)
         turns.switches.append((subscription, after))
+        if is_switch(subscription, phase, sold):
+            turns.schedules.append((schedule, moved(schedule, following)))
         return
+    if any(item.period_end <= due_at for item in subscription.items):
+        return
+    turns.schedules.append((schedule, moved(schedule, following)))
     asked = change_of(subscription, phase, sold)
     within = all(each.period_start <= due_at <= each.period_end for each in subscription.items)
     late = due_at if within and due_at < act.now else None

@@ -15,9 +15,11 @@ from decimal import Decimal
 
 from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.compose import compose
 from postpaid.billing.finalize import finalize
 from postpaid.billing.measure import measure
+from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
 from postpaid.billing.watch_thresholds import read_catalog, windows_of
 from postpaid.core.invoicing import (
@@ -28,10 +30,11 @@ from postpaid.core.invoicing import (
     draft,
     obligation_of_line,
 )
-from postpaid.core.subscriptions import Catalog, Subscription
+from postpaid.core.subscriptions import Catalog, Subscription, advanced
 from postpaid.core.thresholds import (
     ZERO,
     Standing,
+    cut_short,
     may_bill,
     reaches_amount,
     standings,
@@ -102,10 +105,16 @@ def bill_thresholds(
         if (billed := _decide(act, each, sold, used, counts.get(each.id, 0) + 1))
     ]
     composed = compose(conn, act, [each.invoice for each in decided], locked)
-    due = [
+    reached = [
         replace(each, invoice=invoice)
         for each, invoice in zip(decided, composed, strict=True)
         if _still_reached(each.before, invoice)
+    ]
+    due = [each for each in reached if not each.before.threshold_resets_anchor]
+    renewing = [
+        (each.before, after)
+        for each in reached
+        if each.before.threshold_resets_anchor and (after := cut_short(each.before, act.now))
     ]
 
     # Write.
@@ -115,6 +124,8 @@ def bill_thresholds(
     subscriptions.update_items(
         conn, act.account_id, [item for each in due for item in each.after.items]
     )
+    write_changed(conn, act, renewing, sold)
+    open_windows(conn, act, [advanced(after, sold) for _, after in renewing], sold)
     announce(conn, act, [said for each in due for said in _announcements(each)])
     final = finalize(conn, act, drafts, locked)
     charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]

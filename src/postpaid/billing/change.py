@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from postpaid.billing import close_periods, collect
+from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.apply_updates import hold, write_changed
 from postpaid.billing.cancel import cancel
@@ -36,7 +36,7 @@ from postpaid.core.changes import (
     UsagePricing,
 )
 from postpaid.core.errors import InvalidRequest, NotFound, PaymentFailed
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, obligation_of
+from postpaid.core.invoicing import Invoice, InvoiceStatus, obligation_of
 from postpaid.core.prorations import Charge
 from postpaid.core.subscriptions import (
     ENDED,
@@ -74,8 +74,6 @@ __all__ = [
     "cancel_now",
     "change",
     "finish",
-    "preview_change",
-    "preview_end",
 ]
 
 HOLDING = frozenset({ChangePayment.ERROR_IF_INCOMPLETE, ChangePayment.PENDING_IF_INCOMPLETE})
@@ -101,19 +99,19 @@ def change(conn: Connection, act: Act, asked: Sequence[Change]) -> list[Changed]
     if not asked:
         return []
     # Read.
-    found, locked, wall, act = _lock(conn, act, [each.subscription_id for each in asked])
+    found, locked, wall, act = lock_all(conn, act, [each.subscription_id for each in asked])
     discard(conn, act, [each for each in found.values() if each.pending_update])
     found = subscriptions.load(conn, act.account_id, found)
-    known = _read(conn, act, list(found.values()), asked)
+    known = read_known(conn, act, list(found.values()), asked)
 
     # Decide.
-    decisions = _decide(conn, act, asked, found, locked, known)
+    decisions = decide_all(conn, act, asked, found, locked, known)
     drafts = [each.invoice for each in decisions if each.invoice]
     composed = {each.id: each for each in compose(conn, act, drafts, locked)}
 
     # Write.
-    _write_bills(conn, act, decisions, composed)
-    final = _finalize(conn, act, composed.values(), locked)
+    write_bills(conn, act, decisions, composed)
+    final = finalize_bills(conn, act, composed.values(), locked)
     payment_of = {each.subscription_id: each.payment for each in asked}
     held = [
         each
@@ -213,7 +211,7 @@ def cancel_now(
     when it was to end later, stays unless something else is said. Raises ``NotFound``.
     """
     # Read.
-    found, locked, wall, act = _lock(conn, act, [subscription_id])
+    found, locked, wall, act = lock_all(conn, act, [subscription_id])
     discard(conn, act, [each for each in found.values() if each.pending_update])
     [before] = subscriptions.load(conn, act.account_id, [subscription_id]).values()
     if before.status in ENDED:
@@ -226,7 +224,7 @@ def cancel_now(
     if before.status == SubscriptionStatus.INCOMPLETE or not (invoice_now or prorate):
         cancel(conn, act, [before])
         return Changed(subscription_id)
-    known = _read(conn, act, [before], ())
+    known = read_known(conn, act, [before], ())
 
     # Decide.
     nets = net_prices(conn, act, [(before, before)], known.sold, locked) if prorate else {}
@@ -237,8 +235,8 @@ def cancel_now(
 
     # Write.
     cancel(conn, act, [before if not drafts else replace(before, latest_invoice_id=drafts[0].id)])
-    _write_bills(conn, act, [decision], composed)
-    final = _finalize(conn, act, composed.values(), locked)
+    write_bills(conn, act, [decision], composed)
+    final = finalize_bills(conn, act, composed.values(), locked)
     attempts = collect.attempt(
         conn,
         act,
@@ -251,66 +249,10 @@ def cancel_now(
     return Changed(subscription_id, invoice_id, [each.id for each in attempts])
 
 
-# ─── Previews ────────────────────────────────────────────────────────────────────────────────
-
-
-def preview_change(
-    conn: Connection, act: Act, asked: Change, *, recurring: bool = False
-) -> Invoice | None:
-    """The invoice that the change would make at once, or else the next renewal's with it.
-
-    ``recurring`` shows a renewal without anything that only happens once. None when none is to
-    come. Raises what ``change`` raises.
-    """
-    before, customer, act = _find(conn, act, asked.subscription_id)
-    known = _read(conn, act, [before], [asked])
-    [decision] = _decide(conn, act, [asked], {before.id: before}, {customer.id: customer}, known)
-    at = asked.prorated_at or act.now
-    if recurring or decision.invoice is None:
-        waiting = () if recurring else (*known.pending.get(before.id, ()), *decision.made)
-        invoice = close_periods.preview(conn, act, [decision.after], pending={before.id: waiting})
-        return replace(invoice, proration_at=at) if invoice else None
-    return _as_preview(conn, act, decision.invoice, customer, at)
-
-
-def preview_end(conn: Connection, act: Act, subscription_id: str, asked: Change) -> Invoice | None:
-    """The last invoice if the subscription ended now, with all that it owes by then."""
-    before, customer, act = _find(conn, act, subscription_id)
-    known = _read(conn, act, [before], ())
-    prorate = asked.proration != ProrationBehavior.NONE
-    owners = {customer.id: customer}
-    nets = net_prices(conn, act, [(before, before)], known.sold, owners) if prorate else {}
-    known = replace(known, nets=nets)
-    decision = decide_end(
-        act, before, known, invoice_now=True, prorate=prorate, prorated_at=asked.prorated_at
-    )
-    if decision.invoice is None:
-        return None
-    return _as_preview(conn, act, decision.invoice, customer, asked.prorated_at or act.now)
-
-
-def _as_preview(
-    conn: Connection, act: Act, invoice: Invoice, customer: Customer, at: datetime
-) -> Invoice:
-    [composed] = compose(conn, act, [invoice], {customer.id: customer})
-    return replace(
-        composed, billing_reason=BillingReason.UPCOMING, finalizes_at=None, proration_at=at
-    )
-
-
-def _find(conn: Connection, act: Act, subscription_id: str) -> tuple[Subscription, Customer, Act]:
-    found = subscriptions.load(conn, act.account_id, [subscription_id])
-    if subscription_id not in found:
-        raise NotFound.of("subscription", subscription_id, param="subscription")
-    before = replace(found[subscription_id], pending_update=None, pending_update_expires_at=None)
-    customer = customers.load(conn, act.account_id, [before.customer_id])[before.customer_id]
-    return before, customer, act.at(customer.now(act.now), customer.clock_id)
-
-
 # ─── Read ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _lock(
+def lock_all(
     conn: Connection, act: Act, ids: Sequence[str]
 ) -> tuple[dict[str, Subscription], dict[str, Customer], datetime, Act]:
     """The subscriptions as they are once their customers are locked, and the act at their time."""
@@ -329,7 +271,7 @@ def _lock(
     return found, locked, act.now, act.at(now, clock_id)
 
 
-def _read(
+def read_known(
     conn: Connection, act: Act, before: Sequence[Subscription], asked: Sequence[Change]
 ) -> Known:
     """All that the changes are decided by, in a constant number of statements."""
@@ -383,7 +325,7 @@ def _usage(
     return measure(conn, act.account_id, windows, now=act.now)
 
 
-def _decide(
+def decide_all(
     conn: Connection,
     act: Act,
     asked: Sequence[Change],
@@ -415,7 +357,7 @@ def _decide(
 # ─── Write ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _write_bills(
+def write_bills(
     conn: Connection, act: Act, decisions: Sequence[Decision], drafts: Mapping[str, Invoice]
 ) -> None:
     """Write what the changes bill: invoice items, and the invoices that are made at once."""
@@ -438,7 +380,7 @@ def _write_bills(
     )
 
 
-def _finalize(
+def finalize_bills(
     conn: Connection, act: Act, drafts: Iterable[Invoice], locked: Mapping[str, Customer]
 ) -> dict[str, Invoice]:
     """Those that are charged automatically, made final; a sent one keeps its hour of grace."""

@@ -179,6 +179,15 @@ def follow(
     )
 
 
+def follow_settled(conn: Connection, act: Act, final: Sequence[Invoice]) -> None:
+    """Let subscriptions follow those invoices of which nothing was due, and which so are paid.
+
+    Credit pays as well as money does. No statement when there are none.
+    """
+    settled_now = [each for each in final if each.status == InvoiceStatus.PAID]
+    follow(conn, act, settled_now, SubscriptionAction.PAY)
+
+
 def payment_methods_for(
     conn: Connection, act: Act, due: Sequence[Invoice], locked: Mapping[str, Customer]
 ) -> dict[str, PaymentMethod]:

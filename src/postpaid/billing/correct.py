@@ -99,10 +99,7 @@ def mark_uncollectible(
     announce(
         conn,
         act,
-        [
-            Announcement("invoice.marked_uncollectible", "invoice", each.id, each)
-            for each in after
-        ],
+        [Announcement("invoice.marked_uncollectible", "invoice", each.id, each) for each in after],
     )
     return after
 

@@ -6,17 +6,18 @@ Nothing is read or written here, so that a preview is the change without its las
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
+from postpaid.billing.change_items import item_of_extra, item_of_proration, item_of_usage
+from postpaid.billing.check_change import Move, check_items, check_status, moves, proration_moment
 from postpaid.billing.gather_items import lines_of_items
 from postpaid.billing.net_prices import Nets
 from postpaid.billing.perform import Act
-from postpaid.billing.subscribe import ITEMS_MAX, NewItem, NewSubscription, check_sold
-from postpaid.core.changes import Change, Extra, ItemChange, ProrationBehavior, UsagePricing
-from postpaid.core.errors import ActionNotAllowed, BillingError, Conflict, InvalidRequest, NotFound
+from postpaid.core.changes import Change, ProrationBehavior, UsagePricing
+from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import (
     GRACE,
@@ -30,9 +31,8 @@ from postpaid.core.invoicing import (
     opening_zero_line,
     usage_lines,
 )
-from postpaid.core.money import round_minor
 from postpaid.core.periods import Period, period_at_index
-from postpaid.core.pricing import DetailKind, free_quantity, rate, total
+from postpaid.core.pricing import free_quantity
 from postpaid.core.prorations import (
     Charge,
     Proration,
@@ -42,7 +42,6 @@ from postpaid.core.prorations import (
     list_amount,
 )
 from postpaid.core.subscriptions import (
-    ENDED,
     BillingMode,
     Catalog,
     CollectionMethod,
@@ -62,8 +61,6 @@ from postpaid.core.subscriptions import (
 )
 from postpaid.core.values import replace
 from postpaid.storage.customers import Customer
-
-_COMMON = [each.name for each in fields(InvoiceItem) if each.name in Line.__dataclass_fields__]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +87,6 @@ class Decision:
     invoice: Invoice | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """One item before and after; None where it was not there, or is not any more."""
-
-    old: Item | None
-    new: Item | None
-    pricing: UsagePricing
-    place: int | None  # among the items asked for
-    asked_quantity: int | None
-
-
 @dataclass(slots=True)
 class _Bill:
     """What is gathered while the items are gone through."""
@@ -118,13 +104,13 @@ def decide(
     ``ActionNotAllowed`` for a subscription that cannot change, ``InvalidRequest`` and ``NotFound``
     for what cannot be asked.
     """
-    _check_status(before, act.now)
-    at = _prorated_at(change, before, act.now)
-    moves = _moves(act, change, before, known.sold)
-    _check_items(change, before, customer, known.sold, moves)
-    turn = _Turn(act, change, before, known, at)
+    check_status(before, act.now)
+    at = proration_moment(change, before, act.now)
+    moved = moves(act, change, before, known.sold)
+    check_items(change, before, customer, known.sold, moved)
+    turn = Turn(act, change, before, known, at)
     try:
-        return turn.decide(moves, alone=alone)
+        return turn.decide(moved, alone=alone)
     except ValueError as unbillable:
         raise InvalidRequest(str(unbillable), param="items") from None
 
@@ -148,7 +134,7 @@ def decide_end(
         proration=ProrationBehavior.CREATE_PRORATIONS if prorate else ProrationBehavior.NONE,
         prorated_at=prorated_at,
     )
-    turn = _Turn(act, change, before, known, _prorated_at(change, before, act.now))
+    turn = Turn(act, change, before, known, proration_moment(change, before, act.now))
     try:
         return turn.end(invoice_now=invoice_now)
     except ValueError as unbillable:
@@ -156,8 +142,8 @@ def decide_end(
 
 
 @dataclass(slots=True)
-class _Turn:
-    """One change on its way to its decision."""
+class Turn:
+    """One subscription on its way to another state, with what that bills so far."""
 
     act: Act
     change: Change
@@ -178,7 +164,7 @@ class _Turn:
     def prorates(self) -> bool:
         return self.change.proration != ProrationBehavior.NONE and not self.tries
 
-    def decide(self, moves: Sequence[_Move], *, alone: bool) -> Decision:
+    def decide(self, moves: Sequence[Move], *, alone: bool) -> Decision:
         now, before = self.act.now, self.before
         trial_end = self.change.trial_end_at
         ends_trial = self.tries and trial_end is not None and trial_end <= now
@@ -207,7 +193,7 @@ class _Turn:
         immediate = resets or self.change.proration == ProrationBehavior.ALWAYS_INVOICE
         if self.change.proration == ProrationBehavior.CREATE_PRORATIONS and not begins_trial:
             immediate = immediate or self._is_invoiced_at_once(moves)
-        return self._decided(after, immediate=immediate, alone=alone, resets=resets)
+        return self.decided(after, immediate=immediate, alone=alone, resets=resets)
 
     def end(self, *, invoice_now: bool) -> Decision:
         for item in reversed(self.before.items):
@@ -215,19 +201,19 @@ class _Turn:
                 if invoice_now and not self.tries:
                     self.bill.lines += self._usage_lines(item)
             elif self.prorates:
-                self._credit(item)
+                self.credit(item)
         after = ended(
             self.before,
             SubscriptionAction.CANCEL,
             now=self.act.now,
             reason="cancellation_requested",
         )
-        return self._decided(after, immediate=invoice_now, alone=False, resets=True)
+        return self.decided(after, immediate=invoice_now, alone=False, resets=True)
 
     # ─── Items ───────────────────────────────────────────────────────────────────────────────
 
     def _moved(
-        self, after: Subscription, move: _Move, resets: bool, begins_trial: bool
+        self, after: Subscription, move: Move, resets: bool, begins_trial: bool
     ) -> Item | None:
         """The item as it will be; what it is credited and charged goes on the bill."""
         old, new, sold = move.old, move.new, self.known.sold
@@ -236,7 +222,7 @@ class _Turn:
                 self._finish_period(old, leaves=new is None)
             if new is None or begins_trial:
                 return new  # a trial places and charges its items by itself
-            return self._begun(after, replace(new, generation=old.generation + 1 if old else 0))
+            return self.begun(after, replace(new, generation=old.generation + 1 if old else 0))
 
         if old is None:
             assert new is not None, "a move has an item"
@@ -254,15 +240,15 @@ class _Turn:
         self._leave(old)
         if was.metered or becomes.metered or not same_period:
             new = self._placed(replace(new, generation=old.generation + 1), fresh=not same_period)
-        return self._charged(new)
+        return self.charged(new)
 
     def _leave(self, old: Item) -> None:
         """What is credited or billed of an item that goes, or is sold at another price now."""
         if not self._sold(old.billing_price_id).price.metered:
             if self.prorates:
-                self._credit(old)
+                self.credit(old)
         elif self.flexible and self.prorates:  # classic: what was used before is lost (Stripe)
-            self._settle(old)
+            self.settle(old)
 
     def _repriced(self, old: Item, new: Item, pricing: UsagePricing) -> Item:
         """A metered item at another metered price."""
@@ -283,7 +269,7 @@ class _Turn:
         ):
             line = opening_zero_line(placed, sold)
             self.bill.lines.append(replace(line, id=self.act.new_id("il")))
-        return self._charged(placed)
+        return self.charged(placed)
 
     def _placed(self, item: Item, *, fresh: bool) -> Item:
         """The item in the period that runs now by its price's own recurrence."""
@@ -297,7 +283,7 @@ class _Turn:
             if beside:
                 start = beside[0].period_start
             else:
-                start = max(self._whole(placed).start, self.before.start_at)
+                start = max(self.whole(placed).start, self.before.start_at)
             item = replace(placed, period_start=start)
         metered = self._sold(item.price_id).price.metered
         return self._from_now(item) if metered else replace(item, usage_from=None)
@@ -313,7 +299,7 @@ class _Turn:
             charge_ids=None,
         )
 
-    def _charged(self, item: Item) -> Item:
+    def charged(self, item: Item) -> Item:
         """The licence, charged for the rest of its period."""
         sold = self._sold(item.price_id)
         if sold.price.metered or not self.prorates:
@@ -323,17 +309,17 @@ class _Turn:
             charge_of_rest(
                 sold,
                 item.quantity,
-                self._whole(item),
+                self.whole(item),
                 at=self.at,
                 until=item.period_end,
                 zone=self.before.zone,
-                net=self._net(item),
+                net=self._net(item, after=True),
             ),
         )
         self.bill.items.append(made)
         return replace(item, charge_ids=[made.id])
 
-    def _credit(self, item: Item) -> None:
+    def credit(self, item: Item) -> None:
         """The unused rest of what the licence was debited, or in classic mode would cost."""
         if item.period_end <= self.at:
             return
@@ -342,7 +328,7 @@ class _Turn:
             charges = self.known.charges.get(item.id, ())
             given = credits_of_charges(sold, charges, at=self.at, zone=zone)
         else:
-            whole = self._whole(item)
+            whole = self.whole(item)
             given = [
                 credit_at_list_price(
                     sold,
@@ -351,28 +337,28 @@ class _Turn:
                     at=self.at,
                     until=item.period_end,
                     zone=zone,
-                    net=self._net(item),
+                    net=self._net(item, after=False),
                 )
             ]
         self.bill.items += [self._item_of(item, each) for each in given]
 
-    def _settle(self, item: Item) -> None:
+    def settle(self, item: Item) -> None:
         """Usage that is not billed yet, as invoice items; none where nothing was used."""
         lines = self._usage_lines(item)
         if any(line.quantity for line in lines):
-            self.bill.items += [self._item_of_usage(line) for line in lines]
+            self.bill.items += [item_of_usage(self.act, self.before, line) for line in lines]
 
     def _finish_period(self, old: Item, *, leaves: bool) -> None:
         """The period ends now: what was used is billed, what was paid in advance is credited."""
         if not self._sold(old.billing_price_id).price.metered:
             if self.prorates:
-                self._credit(old)
+                self.credit(old)
         elif leaves:
             self._leave(old)
         elif not self.tries:
             self.bill.lines += self._usage_lines(old)
 
-    def _begun(self, after: Subscription, item: Item) -> Item:
+    def begun(self, after: Subscription, item: Item) -> Item:
         """The item in the period that begins now, which a licence pays in full."""
         item = started(after, item, self.known.sold, self.act.now)
         sold = self._sold(item.price_id)
@@ -394,110 +380,20 @@ class _Turn:
         lines = usage_lines(self.before, ending, self.known.sold, used)
         return [replace(line, id=self.act.new_id("il")) for line in lines]
 
-    # ─── Invoice items ───────────────────────────────────────────────────────────────────────
-
     def _item_of(self, item: Item, proration: Proration) -> InvoiceItem:
-        sold = self._sold(item.price_id)
-        item_id = self.act.new_id("ii")
-        return InvoiceItem(
-            id=item_id,
-            customer_id=self.before.customer_id,
-            clock_id=self.before.clock_id,
-            invoice_id=None,
-            subscription_id=self.before.id,
-            subscription_item_id=item.id,
-            price_id=sold.price.id,
-            product_id=sold.price.product_id,
-            meter_id=None,
-            obligation=item_id,
-            part=0,
-            period_start=proration.period.start,
-            period_end=proration.period.end,
-            quantity=proration.quantity,
-            unit_amount=Decimal(proration.amount) if proration.quantity == 1 else None,
-            tier=None,
-            kind=DetailKind.UNIT,
-            amount=proration.amount,
-            currency=self.before.currency,
-            description=proration.description,
-            discountable=False,
-            proration=True,
-            credited=proration.credited,
-            discount_ids=None,
-            tax_rate_ids=item.tax_rate_ids,
-            metadata=item.metadata,
-            created_at=self.act.now,
-        )
-
-    def _item_of_usage(self, line: Line) -> InvoiceItem:
-        common = {name: getattr(line, name) for name in _COMMON}
-        return InvoiceItem(
-            **common | {"id": self.act.new_id("ii")},
-            customer_id=self.before.customer_id,
-            clock_id=self.before.clock_id,
-            invoice_id=None,
-            currency=self.before.currency,
-            created_at=self.act.now,
-        )
+        return item_of_proration(self.act, self.before, item, self._sold(item.price_id), proration)
 
     def _add_extras(self) -> None:
-        for place, extra in enumerate(self.change.extras):
-            self.bill.items.append(self._item_of_extra(extra, place))
-
-    def _item_of_extra(self, extra: Extra, place: int) -> InvoiceItem:
-        sold = self.known.sold.get(extra.price_id)
-        path = ("add_invoice_items", place, "price")
-        if sold is None:
-            raise NotFound.of("price", extra.price_id, param=path)
-        if sold.price.recurrence is not None:
-            raise InvalidRequest(
-                "The price specified is set to `type=recurring` but this field only accepts prices "
-                "with `type=one_time`.",
-                param=path,
+        self.bill.items += [
+            item_of_extra(
+                self.act, self.before, extra, self.known.sold.get(extra.price_id), place=place
             )
-        if sold.price.currency != self.before.currency:
-            raise InvalidRequest(
-                f"The price specified only supports `{sold.price.currency}`. This doesn't match "
-                f"the expected currency: `{self.before.currency}`.",
-                param=path,
-            )
-        quantity = Decimal(extra.quantity)
-        amount = round_minor(total(rate(sold.price.model, quantity)))
-        start, end = extra.period or (self.act.now, self.act.now)
-        item_id = self.act.new_id("ii")
-        return InvoiceItem(
-            id=item_id,
-            customer_id=self.before.customer_id,
-            clock_id=self.before.clock_id,
-            invoice_id=None,
-            subscription_id=self.before.id,
-            subscription_item_id=None,
-            price_id=sold.price.id,
-            product_id=sold.price.product_id,
-            meter_id=None,
-            obligation=item_id,
-            part=0,
-            period_start=start,
-            period_end=end,
-            quantity=quantity,
-            unit_amount=sold.price.model.unit_amount,
-            tier=None,
-            kind=DetailKind.UNIT,
-            amount=amount,
-            currency=self.before.currency,
-            description=sold.product.name,
-            discountable=extra.discountable,
-            proration=False,
-            credited=None,
-            discount_ids=extra.discount_ids,
-            tax_rate_ids=extra.tax_rate_ids,
-            metadata=extra.metadata,
-            created_at=self.act.now,
-        )
+            for place, extra in enumerate(self.change.extras)
+        ]
 
     # ─── The invoice ─────────────────────────────────────────────────────────────────────────
 
-    def _decided(
+    def decided(
         self, after: Subscription, *, immediate: bool, alone: bool, resets: bool
     ) -> Decision:
         waiting = () if alone else self.known.pending.get(self.before.id, ())
@@ -525,17 +421,17 @@ class _Turn:
         )
         return Decision(self.before, replace(after, latest_invoice_id=invoice.id), made, invoice)
 
-    def _resets_by_itself(self, moves: Sequence[_Move]) -> bool:
+    def _resets_by_itself(self, moves: Sequence[Move]) -> bool:
         """Classic: another interval, or a price where there was none, begins the count anew."""
         if self.flexible or self.tries:
             return False
         return self._changes_interval(moves) or self._begins_to_cost(moves)
 
-    def _is_invoiced_at_once(self, moves: Sequence[_Move]) -> bool:
+    def _is_invoiced_at_once(self, moves: Sequence[Move]) -> bool:
         """Stripe: when the billing period of a licence changes, or it begins to cost something."""
         return not self.tries and (self._changes_interval(moves) or self._begins_to_cost(moves))
 
-    def _changes_interval(self, moves: Iterable[_Move]) -> bool:
+    def _changes_interval(self, moves: Iterable[Move]) -> bool:
         sold = self.known.sold
         return any(
             recurrence_of(each.old, sold) != recurrence_of(each.new, sold)
@@ -544,7 +440,7 @@ class _Turn:
             if each.old is not None and each.new is not None
         )
 
-    def _begins_to_cost(self, moves: Sequence[_Move]) -> bool:
+    def _begins_to_cost(self, moves: Sequence[Move]) -> bool:
         before = [each.old for each in moves if each.old is not None]
         after = [each.new for each in moves if each.new is not None]
         return all(map(self._is_free, before)) and not all(
@@ -557,13 +453,13 @@ class _Turn:
             return free_quantity(sold.price.model) is None
         return list_amount(sold, item.quantity) == 0
 
-    def _net(self, item: Item) -> Fraction:
-        return self.known.nets.get((item.id, item.price_id), Fraction(1))
+    def _net(self, item: Item, *, after: bool) -> Fraction:
+        return self.known.nets.get((self.before.id, item.price_id, after), Fraction(1))
 
     def _sold(self, price_id: str) -> Sold:
         return self.known.sold[price_id]
 
-    def _whole(self, item: Item) -> Period:
+    def whole(self, item: Item) -> Period:
         """The whole period of the calendar that the item's is, or in a stub is the end of."""
         whole = period_at_index(
             self.before.anchor_at,
@@ -574,145 +470,3 @@ class _Turn:
         if whole.end != item.period_end or whole.start > item.period_start:
             return Period(item.period_start, item.period_end)
         return whole
-
-
-# ─── What is asked ───────────────────────────────────────────────────────────────────────────
-
-
-def _check_status(before: Subscription, now: datetime) -> None:
-    if before.status in ENDED:
-        raise ActionNotAllowed(
-            "A canceled subscription can only update its cancellation_details and metadata.",
-            code="subscription_canceled",
-        )
-    if before.status == SubscriptionStatus.INCOMPLETE:
-        raise ActionNotAllowed(
-            "This subscription cannot be changed until its first invoice is paid.",
-            code="subscription_incomplete",
-        )
-    if before.closes_at is not None and before.closes_at <= now:
-        raise Conflict("A period of this subscription is being closed; try again in a moment.")
-
-
-def _prorated_at(change: Change, before: Subscription, now: datetime) -> datetime:
-    at = change.prorated_at
-    if at is None:
-        return now
-    start = max(item.period_start for item in before.items)
-    end = min(item.period_end for item in before.items)
-    if not start <= at <= end:
-        raise InvalidRequest(
-            "Cannot specify `proration_date` outside of the current period.",
-            param="proration_date",
-        )
-    return at
-
-
-def _moves(act: Act, change: Change, before: Subscription, sold: Catalog) -> list[_Move]:
-    """The items as they are and as they are to be, in the order of the items."""
-    by_id = {item.id: item for item in before.items}
-    asked: dict[str, tuple[int, ItemChange]] = {}
-    added: list[_Move] = []
-    for place, each in enumerate(change.items):
-        pricing = each.usage_pricing or change.usage_pricing
-        if each.id is None:
-            if each.price_id is None:
-                raise InvalidRequest(
-                    "Missing required param: items[price].",
-                    param=("items", place, "price"),
-                    code="parameter_missing",
-                )
-            new = _new_item(act, before, each, sold)
-            added.append(_Move(None, new, pricing, place, each.quantity))
-        elif each.id not in by_id:
-            raise NotFound.of("subscription item", each.id, param=("items", place, "id"))
-        elif each.id in asked:
-            raise InvalidRequest(
-                f"The subscription item '{each.id}' is given twice.", param=("items", place, "id")
-            )
-        else:
-            asked[each.id] = place, each
-    moves = []
-    for item in before.items:
-        if item.id not in asked:
-            moves.append(_Move(item, item, change.usage_pricing, None, item.quantity))
-            continue
-        place, each = asked[item.id]
-        pricing = each.usage_pricing or change.usage_pricing
-        to = None if each.deleted else _changed_item(item, each, sold)
-        moves.append(_Move(item, to, pricing, place, each.quantity))
-    return moves + added
-
-
-def _new_item(act: Act, before: Subscription, asked: ItemChange, sold: Catalog) -> Item:
-    assert asked.price_id is not None
-    return replace(
-        Item(
-            id=act.new_id("si"),
-            subscription_id=before.id,
-            price_id=asked.price_id,
-            quantity=_quantity(asked.price_id, asked.quantity, sold),
-            period_index=0,
-            period_start=before.items[0].period_start,  # until its price's recurrence has said
-            period_end=before.items[0].period_end,
-            metadata={},
-            created_at=act.now,
-        ),
-        **asked.fields,
-    )
-
-
-def _changed_item(item: Item, asked: ItemChange, sold: Catalog) -> Item:
-    """Stripe: a new price makes the quantity 1, unless another is given."""
-    changed = replace(item, **asked.fields)
-    if asked.price_id is not None and asked.price_id != item.price_id:
-        quantity = _quantity(asked.price_id, asked.quantity, sold)
-        return replace(changed, price_id=asked.price_id, quantity=quantity)
-    if asked.quantity is not None and item.quantity is not None:
-        return replace(changed, quantity=asked.quantity)
-    return changed
-
-
-def _quantity(price_id: str, quantity: int | None, sold: Catalog) -> int | None:
-    if price_id in sold and sold[price_id].price.metered:
-        return None
-    return 1 if quantity is None else quantity
-
-
-def _check_items(
-    change: Change,
-    before: Subscription,
-    customer: Customer,
-    sold: Catalog,
-    moves: Sequence[_Move],
-) -> None:
-    """The same rules as for a new subscription, of all the items that there will be."""
-    left = [each for each in moves if each.new is not None]
-    if not left:
-        raise InvalidRequest(
-            "A subscription must have at least one item: to end it, cancel it.", param="items"
-        )
-    if len(left) > ITEMS_MAX:
-        raise InvalidRequest(f"A subscription can have at most {ITEMS_MAX} items.", param="items")
-    kept = {each.price_id for each in before.items}
-    items = []
-    for each in left:
-        assert each.new is not None
-        metered = each.new.price_id in sold and sold[each.new.price_id].price.metered
-        quantity = each.asked_quantity if metered else each.new.quantity
-        items.append(NewItem(each.new.price_id, quantity))
-    asked = NewSubscription(
-        customer_id=before.customer_id,
-        items=items,
-        billing_mode=before.billing_mode,
-        currency=before.currency,
-    )
-    try:
-        check_sold(asked, customer, sold, kept=kept)
-    except BillingError as error:
-        if error.param[:1] == ("items",) and len(error.param) > 1:
-            index = error.param[1]
-            assert isinstance(index, int)
-            place = left[index].place
-            error.param = ("items",) if place is None else ("items", place, *error.param[2:])
-        raise

@@ -47,9 +47,9 @@ def finalize(
     """Finalize the drafts, whose customers the caller has ``locked``; return them as they are now.
 
     Numbers follow a sequence without a gap, which moves under the lock, in this transaction (see
-    ``number_invoices``). What a revision revises becomes void. A draft that cannot be rated is parked with the reason, and left out; without
-    ``parks`` it raises ``InvalidRequest``, for a person to hear. Raises ``ActionNotAllowed`` for an
-    invoice that is no draft.
+    ``number_invoices``). What a revision revises becomes void. A draft that cannot be rated is
+    parked with the reason, and left out; without ``parks`` it raises ``InvalidRequest``, for a
+    person to hear. Raises ``ActionNotAllowed`` for an invoice that is no draft.
     """
     # Read.
     sold, used = _read(conn, act, drafts)

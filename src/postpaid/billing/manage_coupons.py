@@ -108,8 +108,8 @@ def update_promotion_code(
 ) -> PromotionCode:
     """Make the code what ``change`` makes of it: active or not, its metadata, more currencies.
 
-    Raises ``NotFound``; ``ActionNotAllowed`` when it is to be active and cannot be redeemed (Stripe:
-    its coupon must be valid, and it not expired); ``AlreadyExists`` as ``create_promotion_code``.
+    Raises ``NotFound``; ``ActionNotAllowed`` when it is to be active and cannot be redeemed
+    (Stripe: its coupon must be valid, and it not expired); ``AlreadyExists`` if its code is taken.
     """
     before = promotion_codes.lock(conn, act.account_id, code_id)
     if before is None:

@@ -1,4 +1,4 @@
-"""Redeem coupons and promotion codes into discounts; use discounts up, and take them away.
+"""Redeem coupons and promotion codes into discounts; use them up, and take them away.
 
 What asks for discounts chooses them first, which writes nothing and so is what a preview does, and
 redeems what it has chosen once it goes ahead. Whoever redeems has locked the customer.
@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.perform import Act
 from postpaid.core.discounts import Coupon, Discount, Duration, PromotionCode, end_of
 from postpaid.core.errors import InvalidRequest, NotFound, Path
 from postpaid.core.invoicing import Invoice
 from postpaid.core.money import format_amount
-from postpaid.core.subscriptions import Subscription
-from postpaid.core.values import replace
-from postpaid.storage import coupons, customers, discounts, promotion_codes, subscriptions
+from postpaid.storage import coupons, customers, discounts, promotion_codes
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
@@ -52,7 +49,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The discounts of each ``Wanted``, in the order given; the ``new`` ones are not written yet."""
+    """The discounts of each ``Wanted``, in the order given; ``new`` ones are not written yet."""
 
     discounts: list[list[Discount]] = field(default_factory=list)
     new: list[Discount] = field(default_factory=list)
@@ -195,137 +192,11 @@ def discounts_from(
     return chosen.discounts[0]
 
 
-def discount_customer(
-    conn: Connection, act: Act, customer_id: str, asked: AskedDiscount
-) -> Customer:
-    """Give the customer a discount on all it buys, in place of one it had.
-
-    Raises ``NotFound``, and as ``choose`` and ``redeem`` do.
-    """
-    before = _lock_customer(conn, act, customer_id)
-    act = act.at(before.now(act.now), before.clock_id)
-    [discount] = discounts_from(
-        conn, act, [asked], customer=before, currency=before.currency, param=()
-    )
-    if before.discount:
-        _remove(conn, act, [before.discount["id"]])
-    after = replace(before, discount=_as_kept(discount))
-    customers.update(conn, act.account_id, after)
-    said = Announcement("customer.updated", "customer", after.id, after, changes(before, after))
-    announce(conn, act, [said])
-    return after
-
-
-def delete_customer_discount(conn: Connection, act: Act, customer_id: str) -> Discount:
-    """Take the customer's discount away. Raises ``NotFound`` when it has none."""
-    before = _lock_customer(conn, act, customer_id)
-    if not before.discount:
-        raise NotFound(f"No active discount for customer: {customer_id}")
-    act = act.at(before.now(act.now), before.clock_id)
-    after = replace(before, discount=None)
-    customers.update(conn, act.account_id, after)
-    [removed] = _remove(conn, act, [before.discount["id"]])
-    said = Announcement("customer.updated", "customer", after.id, after, changes(before, after))
-    announce(conn, act, [said])
+def remove(conn: Connection, act: Act, ids: Sequence[str]) -> list[Discount]:
+    """Take discounts away from now on; those that were still there. Drafts keep them (Stripe)."""
+    removed = discounts.delete_many(conn, act.account_id, ids, now=act.now)
+    _announce(conn, act, "customer.discount.deleted", removed)
     return removed
-
-
-def delete_subscription_discount(conn: Connection, act: Act, subscription_id: str) -> Discount:
-    """Take the subscription's discounts away; gives the first. Raises ``NotFound`` if it has none.
-
-    Drafts that are made already keep them (Stripe).
-    """
-    found = subscriptions.load(conn, act.account_id, [subscription_id]).get(subscription_id)
-    if found is None:
-        raise NotFound.of("subscription", subscription_id)
-    locked = customers.lock(conn, act.account_id, [found.customer_id])
-    customer = locked[found.customer_id]
-    before = subscriptions.load(conn, act.account_id, [subscription_id])[subscription_id]
-    left = discounts.over(conn, act.account_id, before.discount_ids or (), now=act.now)
-    active = [each for each in before.discount_ids or () if each not in left]
-    if not active:
-        raise NotFound(f"No active discount for subscription: {subscription_id}")
-    act = act.at(customer.now(act.now), customer.clock_id)
-    after = replace(before, discount_ids=None)
-    subscriptions.update_many(conn, act.account_id, [after])
-    removed = {each.id: each for each in _remove(conn, act, active)}
-    announce(
-        conn,
-        act,
-        [
-            Announcement(
-                "customer.subscription.updated",
-                "subscription",
-                after.id,
-                after,
-                changes(before, after),
-            )
-        ],
-    )
-    return removed[active[0]]
-
-
-def rediscount_subscription(
-    conn: Connection,
-    act: Act,
-    subscription: Subscription,
-    customer: Customer,
-    asked: Sequence[AskedDiscount],
-) -> list[str] | None:
-    """The ids of the discounts that the subscription is to have from now on, which are written.
-
-    Those that it had and that are not asked for are taken away; it keeps one that is asked for by
-    its id, or by its coupon (Stripe). The customer is locked, and the caller writes the
-    subscription. Raises as ``choose`` and ``redeem`` do.
-    """
-    act = act.at(customer.now(act.now), customer.clock_id)
-    had = discounts.load(conn, act.account_id, subscription.discount_ids or ())
-    left = discounts.over(conn, act.account_id, had, now=act.now)
-    by_coupon = {each.coupon_id: each.id for each in had.values() if each.id not in left}
-    wanted = [
-        AskedDiscount(discount_id=by_coupon[each.coupon_id])
-        if each.coupon_id in by_coupon and not (each.promotion_code_id or each.discount_id)
-        else each
-        for each in asked
-    ]
-    chosen = choose(
-        conn,
-        act,
-        [Wanted(wanted, subscription.id)],
-        customer=customer,
-        currency=subscription.currency,
-    )
-    redeem(conn, act, chosen)
-    remove_left_out(conn, act, subscription.discount_ids, chosen.ids())
-    return chosen.ids()
-
-
-def rediscount_items(
-    conn: Connection,
-    act: Act,
-    subscription: Subscription,
-    customer: Customer,
-    wanted: Sequence[Wanted],
-) -> dict[Path, list[str] | None]:
-    """The ids of the discounts that items are to have from now on, by what asked for them.
-
-    As ``rediscount_subscription`` does; ``act`` is at the customer's time.
-    """
-    if not wanted:
-        return {}
-    customers.hold(conn, act.account_id, [customer.id])
-    chosen = choose(conn, act, wanted, customer=customer, currency=subscription.currency)
-    redeem(conn, act, chosen)
-    asked = {each.subscription_item_id for each in wanted}
-    had = [
-        key
-        for item in subscription.items
-        if item.id in asked
-        for key in item.discount_ids or ()
-    ]
-    kept = [each.id for own in chosen.discounts for each in own]
-    remove_left_out(conn, act, had, kept)
-    return {each.param: chosen.ids(place) for place, each in enumerate(wanted)}
 
 
 def remove_left_out(
@@ -334,7 +205,7 @@ def remove_left_out(
     """Take away the discounts that were on something before and are not any more."""
     gone = set(before or ()) - set(after or ())
     if gone:
-        _remove(conn, act, sorted(gone))
+        remove(conn, act, sorted(gone))
 
 
 def use_up(
@@ -345,9 +216,7 @@ def use_up(
     Customers, who are ``locked``, lose theirs with that, or when it has ended. Voiding an invoice
     does not give a discount back (Stripe). Three statements at most, and none without a discount.
     """
-    used = {
-        discount_id: each.id for each in final for discount_id in (each.total_discounts or {})
-    }
+    used = {discount_id: each.id for each in final for discount_id in (each.total_discounts or {})}
     over = discounts.use_up(conn, act.account_id, used) if used else []
     lost = {each.id: each.customer_id for each in over if each.is_customers}
     for customer_id in {each.customer_id for each in final}:
@@ -357,24 +226,6 @@ def use_up(
     if lost:
         customers.clear_discounts(conn, act.account_id, lost)
     _announce(conn, act, "customer.discount.deleted", over)
-
-
-def _as_kept(discount: Discount) -> dict[str, Any]:
-    """What a customer keeps of its discount, to be shown without asking for it."""
-    return {
-        "id": discount.id,
-        "coupon_id": discount.coupon_id,
-        "promotion_code_id": discount.promotion_code_id,
-        "start_at": int(discount.start_at.timestamp()),
-        "end_at": discount.end_at and int(discount.end_at.timestamp()),
-    }
-
-
-def _lock_customer(conn: Connection, act: Act, customer_id: str) -> Customer:
-    customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
-    if customer is None or customer.deleted_at:
-        raise NotFound.of("customer", customer_id, param="customer")
-    return customer
 
 
 def _check_references(wanted: Wanted) -> None:
@@ -402,7 +253,7 @@ def _new(
     codes: Mapping[str, PromotionCode],
     has_bought: bool,
 ) -> Discount:
-    """A new discount, if the coupon or the code may be redeemed. ``at`` () is the request itself."""
+    """A new discount, if the coupon or the code may be redeemed; ``at`` is where it is asked."""
     at = at if wanted.param else ()
     if one.promotion_code_id:
         param: Path = (*at, "promotion_code")
@@ -419,9 +270,7 @@ def _new(
             raise NotFound.of("coupon", one.coupon_id, param=param)
         coupon = found
         if not coupon.is_valid(act.now):
-            raise InvalidRequest(
-                f"Coupon expired: {coupon.id}", param=param, code="coupon_expired"
-            )
+            raise InvalidRequest(f"Coupon expired: {coupon.id}", param=param, code="coupon_expired")
     if currency is not None and not coupon.takes_off_in(currency):
         raise InvalidRequest(
             f"The coupon '{coupon.id}' takes an amount of {coupon.currency} off, and this is "
@@ -466,12 +315,6 @@ def _check_code(
             "transactions.",
             param=param,
         )
-
-
-def _remove(conn: Connection, act: Act, ids: Sequence[str]) -> list[Discount]:
-    removed = discounts.delete_many(conn, act.account_id, ids, now=act.now)
-    _announce(conn, act, "customer.discount.deleted", removed)
-    return removed
 
 
 def _announce(conn: Connection, act: Act, happened: str, said: Sequence[Discount]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal, Inexact
+from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.edit_draft import edit_draft
@@ -20,12 +20,11 @@ from postpaid.billing.manage_discounts import (
 )
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.perform import Act
-from postpaid.core.catalog import Product
+from postpaid.billing.price_items import Asking, check_sold, priced, read_sold
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, Path
 from postpaid.core.invoice_items import InvoiceItem, line_of
 from postpaid.core.invoicing import Invoice, InvoiceAction, next_status
-from postpaid.core.money import EXACT, round_minor
-from postpaid.core.pricing import DetailKind, rate
+from postpaid.core.pricing import DetailKind
 from postpaid.core.subscriptions import Catalog
 from postpaid.core.values import replace
 from postpaid.storage import catalog, customers, discounts, invoice_items, invoices, subscriptions
@@ -35,26 +34,6 @@ from postpaid.storage.database import Connection
 CURRENCY = "usd"  # where neither the caller, nor the customer, nor a price says one
 
 Relabel = Callable[[Mapping[str, str]], Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """What an item is to cost: an ``amount``, or ``quantity`` units of a price or at a unit amount.
-
-    At most one of ``amount``, ``price_id`` and ``unit_amount`` is given; a unit amount may be for a
-    product, in a ``currency``. Amounts are minor units.
-    """
-
-    amount: int | None = None
-    price_id: str | None = None
-    unit_amount: Decimal | None = None
-    product_id: str | None = None
-    currency: str | None = None
-    quantity: Decimal | None = None
-
-    @property
-    def names_a_price(self) -> bool:
-        return (self.amount, self.price_id, self.unit_amount) != (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +120,9 @@ def make_items(
     # Read.
     if draft is not None:
         next_status(draft.status, InvoiceAction.EDIT)
-    sold, products = _read_sold(conn, act, [each.asking for each in asked])
+    sold, products = read_sold(conn, act, [each.asking for each in asked])
     for each in asked:
-        _check_sold(each.asking, sold, products, each.param)
+        check_sold(each.asking, sold, products, each.param)
     _check_subscriptions(conn, act, asked, customer)
     currency = _currency(asked, sold, customer, draft)
     check_tax_rates(conn, act, {(*a.param, "tax_rates"): a.tax_rate_ids for a in asked})
@@ -199,14 +178,14 @@ def change_items(
 ) -> list[InvoiceItem]:
     """Write the changed items of the customer, who is locked; the caller writes their lines."""
     # Read.
-    sold, products = _read_sold(conn, act, [change.asking for _, change in changed])
+    sold, products = read_sold(conn, act, [change.asking for _, change in changed])
     priced_before = catalog.load_sold(
         conn,
         act.account_id,
         {item.price_id for item, each in changed if _requantified(each) and item.price_id},
     )
     for _, change in changed:
-        _check_sold(change.asking, sold, products, change.param)
+        check_sold(change.asking, sold, products, change.param)
     check_tax_rates(conn, act, {(*c.param, "tax_rates"): c.tax_rate_ids for _, c in changed})
     chosen = choose(
         conn,
@@ -356,7 +335,7 @@ def _item(
         metadata=asked.metadata,
         created_at=act.now,
     )
-    item = _priced(item, asked.asking, sold, asked.param)
+    item = priced(item, asked.asking, sold, asked.param)
     # Stripe: nothing is taken off what is itself taken off, unless that is asked for.
     return replace(
         item, discountable=item.amount >= 0 if asked.discountable is None else asked.discountable
@@ -366,11 +345,11 @@ def _item(
 def _changed(item: InvoiceItem, change: ItemChange, sold: Catalog) -> InvoiceItem:
     after = item
     if change.asking.names_a_price:
-        after = _priced(item, change.asking, sold, change.param)
+        after = priced(item, change.asking, sold, change.param)
     elif change.asking.quantity is not None:
         kept = Asking(None, item.price_id, None if item.price_id else item.unit_amount)
         kept = replace(kept, product_id=item.product_id, quantity=change.asking.quantity)
-        after = _priced(item, kept, sold, change.param)
+        after = priced(item, kept, sold, change.param)
     if "description" in change.given:
         after = replace(after, description=change.description or "")
     if "period" in change.given and change.period:
@@ -412,83 +391,6 @@ def _check_same_currency(item: InvoiceItem, change: ItemChange, sold: Catalog) -
 
 def _requantified(change: ItemChange) -> bool:
     return change.asking.quantity is not None and not change.asking.names_a_price
-
-
-def _priced(item: InvoiceItem, asking: Asking, sold: Catalog, param: Path) -> InvoiceItem:
-    """The item at what is asked, rounded once. Raises ``InvalidRequest``."""
-    quantity = Decimal(1) if asking.quantity is None else asking.quantity
-    if asking.amount is not None:
-        return replace(
-            item,
-            price_id=None,
-            product_id=asking.product_id,
-            quantity=Decimal(1),
-            unit_amount=Decimal(asking.amount),
-            amount=asking.amount,
-        )
-    try:
-        if asking.price_id is None:
-            assert asking.unit_amount is not None, "something names the price"
-            unit_amount: Decimal | None = asking.unit_amount
-            exact = EXACT.multiply(asking.unit_amount, quantity)
-            product_id = asking.product_id
-        else:
-            price = sold[asking.price_id].price
-            [detail] = rate(price.model, quantity)
-            unit_amount, exact, product_id = detail.unit_amount, detail.amount, price.product_id
-        amount = round_minor(exact)
-    except Inexact:
-        raise InvalidRequest(
-            "The amount has too many digits to be billed.", param=(*param, "quantity_decimal")
-        ) from None
-    except ValueError as unbillable:
-        raise InvalidRequest(str(unbillable), param=(*param, "quantity")) from None
-    return replace(
-        item,
-        price_id=asking.price_id,
-        product_id=product_id,
-        quantity=quantity,
-        unit_amount=unit_amount,
-        amount=amount,
-    )
-
-
-# ─── What may be asked for ───────────────────────────────────────────────────────────────────
-
-
-def _read_sold(
-    conn: Connection, act: Act, asked: Sequence[Asking]
-) -> tuple[Catalog, Mapping[str, Product]]:
-    price_ids = {each.price_id for each in asked if each.price_id}
-    product_ids = {each.product_id for each in asked if each.product_id}
-    sold = catalog.load_sold(conn, act.account_id, price_ids) if price_ids else {}
-    products = catalog.load_products(conn, act.account_id, product_ids) if product_ids else {}
-    return sold, products
-
-
-def _check_sold(
-    asking: Asking, sold: Catalog, products: Mapping[str, Product], param: Path
-) -> None:
-    if asking.product_id is not None and asking.product_id not in products:
-        raise NotFound.of("product", asking.product_id, param=(*param, "price_data", "product"))
-    if asking.price_id is None:
-        return
-    at = (*param, "pricing", "price")
-    if asking.price_id not in sold:
-        raise NotFound.of("price", asking.price_id, param=at)
-    price = sold[asking.price_id].price
-    if price.recurrence is not None:
-        raise InvalidRequest(
-            "The price specified is set to `type=recurring` but this field only accepts prices "
-            "with `type=one_time`.",
-            param=at,
-        )
-    if not price.active:
-        raise InvalidRequest(
-            "The price specified is inactive. This field only accepts active prices.", param=at
-        )
-    if price.model.tiers:
-        raise InvalidRequest("A price with tiers cannot be billed once.", param=at)
 
 
 def _check_subscriptions(

@@ -1,4 +1,4 @@
-"""How much of a licence's list price is asked for, once discounts are off: what prorations go by."""
+"""How much of a licence's list price is asked for once discounts are off: prorations go by it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from postpaid.core.values import replace
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
-Nets = Mapping[tuple[str, str], Fraction]
-"""The part of the list price that is left, by item and price; all of it where there is none."""
+Nets = Mapping[tuple[str, str, bool], Fraction]
+"""The part of a list price that is left, by subscription, price, and whether it is after a change.
+
+All of it is left where there is none.
+"""
 
 
 def net_prices(
@@ -36,21 +39,22 @@ def net_prices(
     Stripe: prorations are made of discounted prices and are not discountable again. So amounts off
     are shared among the items, and then prorated with them. No statement without a discount.
     """
-    drafts = [
-        made
-        for before, after in changed
-        for each in (before, after)
-        if (made := _renewal(act, each, sold)).lines
-    ]
-    nets: dict[tuple[str, str], Fraction] = {}
+    drafts: list[Invoice] = []
+    owed: dict[str, tuple[str, bool]] = {}
+    for pair in changed:
+        for is_after, each in enumerate(pair):
+            renewal = _renewal(act, each, sold)
+            drafts.append(renewal)
+            owed[renewal.id] = each.id, bool(is_after)
+    nets: dict[tuple[str, str, bool], Fraction] = {}
     for composed in compose(conn, act, drafts, customers):
-        asked: dict[tuple[str, str], list[int]] = {}
-        for line in composed.lines:
-            totals = asked.setdefault((line.subscription_item_id or "", line.price_id or ""), [0, 0])
-            totals[0] += line.amount - sum((line.discounts or {}).values())
-            totals[1] += line.amount
-        nets |= {key: Fraction(net, gross) for key, (net, gross) in asked.items() if gross}
-    return {key: net for key, net in nets.items() if net != 1}
+        subscription_id, after = owed[composed.id]
+        for price_id in {line.price_id for line in composed.lines if line.discounts}:
+            lines = [line for line in composed.lines if line.price_id == price_id]
+            gross = sum(line.amount for line in lines)
+            off = sum(sum((line.discounts or {}).values()) for line in lines)
+            nets[subscription_id, price_id or "", after] = Fraction(gross - off, gross)
+    return nets
 
 
 def _renewal(act: Act, subscription: Subscription, sold: Catalog) -> Invoice:

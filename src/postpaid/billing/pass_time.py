@@ -63,6 +63,7 @@ def finalize_due_drafts(database: Database, act: Act, wall: datetime) -> int:
         locked = customers.lock(conn, act.account_id, list({draft.customer_id for draft in drafts}))
         drafts, fates = still_withheld(conn, act, drafts)
         final = finalize(conn, act, drafts, locked)
+        collect.follow_settled(conn, act, final)
         withhold(conn, act, final, fates)
         charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
         attempts = collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
@@ -89,6 +90,7 @@ PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
     expire_unpaid,
     bill_reached,
     expire_updates,
+    begin_due_phases,
     close_due_periods,
     finalize_due_drafts,
     expire_credit,

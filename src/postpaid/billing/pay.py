@@ -52,6 +52,7 @@ def pay(
     wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
     if invoice.status == InvoiceStatus.DRAFT:
         [invoice] = finalize(conn, act, [invoice], locked, parks=False)
+        collect.follow_settled(conn, act, [invoice])
         if invoice.status == InvoiceStatus.PAID:
             return Paying(invoice.id, [])
     if invoice.status == InvoiceStatus.PAID:
@@ -90,6 +91,7 @@ def finalize_now(
     if auto_advance is not None:
         invoice = replace(invoice, auto_advance=auto_advance)
     final = finalize(conn, act, [invoice], locked, parks=False)
+    collect.follow_settled(conn, act, final)
     due = [each for each in final if collect.is_collected_automatically(each)]
     attempts = collect.attempt(conn, act, due, locked, wall=wall, automatic=True)
     return Paying(invoice.id, [each.id for each in attempts])

@@ -49,9 +49,16 @@ def post_uncollectible(conn: Connection, act: Act, before: Iterable[Invoice]) ->
 
 def post_credit_note_voided(conn: Connection, act: Act, invoice: Invoice, note_id: str) -> None:
     """That a credit note of the invoice is void: what it posted is taken back."""
-    for found in ledger.of_invoices(conn, act.account_id, [invoice.id])[invoice.id]:
-        if found.source_id == note_id and found.kind == rules.LedgerKind.CREDIT_NOTE:
-            post(conn, act, [rules.credit_note_voided(invoice, note_id, found.transaction)])
+    posted = ledger.of_invoices(conn, act.account_id, [invoice.id])[invoice.id]
+    post(
+        conn,
+        act,
+        [
+            rules.credit_note_voided(invoice, note_id, found.transaction)
+            for found in posted
+            if (found.kind, found.source_id) == (rules.LedgerKind.CREDIT_NOTE, note_id)
+        ],
+    )
 
 
 def post_balances(conn: Connection, act: Act, moved: Iterable[BalanceTransaction]) -> None:

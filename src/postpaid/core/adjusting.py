@@ -217,9 +217,7 @@ def _left(line: Line) -> int:
     return line.amount - off
 
 
-def _taxes(
-    amount: int, rates: Sequence[TaxRate], reason: TaxReason
-) -> dict[str, dict[str, Any]]:
+def _taxes(amount: int, rates: Sequence[TaxRate], reason: TaxReason) -> dict[str, dict[str, Any]]:
     """The taxes of an amount, by rate, each rounded to whole minor units.
 
     Those within it are taken out together; what is left is what all of them are a percentage of.
@@ -235,9 +233,7 @@ def _taxes(
     base = amount - sum(included.values()) if charged else 0
     return {
         each.id: {
-            "amount": included[each.id]
-            if each.inclusive
-            else percent_of(each.percentage, base),
+            "amount": included[each.id] if each.inclusive else percent_of(each.percentage, base),
             "taxable": base,
             "inclusive": each.inclusive,
             "reason": reason.value,

@@ -64,5 +64,6 @@ def months_between(
     start: datetime, end: datetime, zone: tzinfo
 ) -> Iterator[tuple[datetime, datetime]]:
     """The months of the zone that ``[start, end)`` has a part in, in UTC, cut to the range."""
-    for since, until in windows_between(floor(start, Step.MONTH, zone), end, Step.MONTH, zone):
-        yield max(since, start), until
+    if start < end:
+        for since, until in windows_between(floor(start, Step.MONTH, zone), end, Step.MONTH, zone):
+            yield max(since, start), until

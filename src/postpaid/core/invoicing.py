@@ -5,8 +5,11 @@ The order of operations on a line, and why it is this one:
 1. aggregate  the window's usage is one quantity (metering), because tiers price the whole;
 2. rate       the price turns the quantity into details, tier by tier, in exact decimals;
 3. round      each detail becomes a line of whole minor units: the one rounding;
-4. total      the invoice is the sum of its lines, so the lines on paper always add up;
-5. balance    what the customer's account already holds settles first, and the rest is due.
+4. discount   each line loses what its own discounts take, and then its invoice's (adjusting);
+5. credit     credit grants pay for usage, of what the discounts left;
+6. tax        each rate is a part of what is left, rounded on each line;
+7. total      the invoice is the sum of its lines, so the lines on paper always add up;
+8. balance    what the customer's account already holds settles first, and the rest is due.
 """
 
 from __future__ import annotations
@@ -425,9 +428,7 @@ def metered_items(subscription: Subscription, catalog: Catalog) -> list[Item]:
     if subscription.status in (SubscriptionStatus.TRIALING, SubscriptionStatus.PAUSED):
         return []
     return [
-        item
-        for item in closing_items(subscription)
-        if catalog[item.billing_price_id].price.metered
+        item for item in closing_items(subscription) if catalog[item.billing_price_id].price.metered
     ]
 
 

@@ -16,6 +16,7 @@ from postpaid.core.invoicing import (
     lines_of,
     obligation_of,
     opening_lines,
+    usage_lines,
 )
 from postpaid.core.money import plain
 from postpaid.core.periods import Period, fraction_remaining, index_at, period_at_index
@@ -108,8 +109,8 @@ def first_lines(
         if sold.price.metered:
             lines += opening_lines(replace(subscription, items=(item,)), catalog)
             for then in past[item.id]:
-                owed = obligation_of(then)
-                lines += lines_of(owed, sold, usage[owed.name])
+                used = usage[obligation_of(then).name]
+                lines += usage_lines(subscription, then, catalog, used)
             continue
         spans = spans_since(subscription, item, catalog, subscription.start_at)
         if not prorates:

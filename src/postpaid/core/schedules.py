@@ -289,47 +289,82 @@ def fields_of(phase: Phase) -> dict[str, Any]:
     return fields
 
 
+def is_boundary(subscription: Subscription, at: datetime) -> bool:
+    """Whether a period of every item ends at ``at``, and none is closed yet."""
+    ends = {item.period_end for item in subscription.items}
+    return subscription.closes_at == at and ends == {at}
+
+
+def is_switch(subscription: Subscription, phase: Phase, catalog: Catalog) -> bool:
+    """Whether ``switched`` makes all that the phase changes.
+
+    A meter that comes or goes, and what is billed once, is a change after the close.
+    """
+    known = {item.id: item for item in subscription.items}
+    return not phase.extras and not any(
+        _comes_or_goes(change, known)
+        and catalog[change.price_id or known[change.id or ""].price_id].price.metered
+        for change in item_changes(subscription, phase, catalog)
+    )
+
+
 def switched(
-    subscription: Subscription, phase: Phase, catalog: Catalog, now: datetime
-) -> Subscription | None:
+    subscription: Subscription, phase: Phase, catalog: Catalog, at: datetime
+) -> Subscription:
     """The subscription as the phase has it, where the phase begins with a period of every item.
 
-    Then nothing is prorated: its close bills usage at the old prices and licences at the new ones.
-    An item without a counterpart is gone from it, or there without an id. None where that does not
-    do, and the change has to be made as in the middle of a period.
+    Then nothing is prorated: its close at ``at`` bills usage at the old prices and licences at the
+    new ones. A new licence is there without an id. Periods of another length are counted from then.
     """
-    items = subscription.items
-    if phase.resets_anchor or phase.trial_end_at or phase.extras:
-        return None
-    if any(item.period_end != now for item in items) or subscription.closes_at != now:
-        return None
-    by_id = {item.id: item for item in items}
+    known = {item.id: item for item in subscription.items}
     after: list[Item] = []
+    resets = phase.resets_anchor
     for change in item_changes(subscription, phase, catalog):
-        before = by_id.get(change.id or "")
-        price_id = change.price_id or (before.price_id if before else "")
-        price = catalog[price_id].price
-        if change.deleted or before is None:
-            sold = catalog[before.price_id].price if before else price
-            if sold.metered:
-                return None  # its usage is billed by the change
-            if change.deleted:
-                continue
-        elif price.recurrence != catalog[before.price_id].price.recurrence:
-            return None
-        model = before or replace(items[0], id="", charge_ids=None, metadata={}, discount_ids=None)
+        before = known.get(change.id or "")
+        price = catalog[change.price_id or known[change.id or ""].price_id].price
+        if _comes_or_goes(change, known):
+            if price.metered and before is not None:
+                after.append(before)
+            elif not price.metered and not change.deleted:
+                after.append(_new(subscription.items[0], price.id, change))
+            continue
+        assert before is not None
+        resets = resets or price.recurrence != catalog[before.price_id].price.recurrence
+        switches = price.metered and change.price_id is not None
         after.append(
             replace(
-                model,
-                price_id=price_id,
+                before,
+                price_id=price.id,
                 quantity=change.quantity,
-                usage_price_id=(before.billing_price_id if before else None)
-                if price.metered and change.price_id
-                else model.usage_price_id,
+                usage_price_id=before.billing_price_id if switches else before.usage_price_id,
                 **change.fields,
             )
         )
+    if resets:
+        after = [replace(item, generation=item.generation + 1, period_index=-1) for item in after]
+        subscription = replace(subscription, anchor_at=at, anchor_config=None)
     return replace(subscription, items=tuple(after), **fields_of(phase))
+
+
+def _comes_or_goes(change: ItemChange, known: Mapping[str, Item]) -> bool:
+    return change.deleted or (change.id or "") not in known
+
+
+def _new(beside: Item, price_id: str, change: ItemChange) -> Item:
+    """A licence in the period of another, of which it pays nothing."""
+    return replace(
+        beside,
+        id="",
+        price_id=price_id,
+        quantity=change.quantity,
+        usage_from=None,
+        usage_price_id=None,
+        billed_quantity=None,
+        billed_amount=0,
+        charge_ids=None,
+        discount_ids=None,
+        **change.fields,
+    )
 
 
 # ─── What is asked for ───────────────────────────────────────────────────────────────────────

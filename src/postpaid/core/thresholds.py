@@ -79,6 +79,12 @@ def check(subscription: Subscription, catalog: Catalog) -> None:
             )
     if subscription.threshold_amount is None:
         return
+    if subscription.threshold_resets_anchor and len(metered) < len(subscription.items):
+        raise InvalidRequest(
+            "reset_billing_cycle_anchor needs items that are all metered: the period of a licence "
+            "is paid already.",
+            param=("billing_thresholds", "reset_billing_cycle_anchor"),
+        )
     if not metered:
         raise InvalidRequest(
             "billing_thresholds need an item whose price has `usage_type=metered`.",
@@ -146,6 +152,27 @@ def reaches_amount(subscription: Subscription, reached: Sequence[Standing]) -> b
     return (
         subscription.threshold_amount is not None
         and sum(each.accrued for each in reached) >= subscription.threshold_amount
+    )
+
+
+def cut_short(subscription: Subscription, now: datetime) -> Subscription | None:
+    """The subscription whose periods end with the second of ``now``, and begin anew with the next.
+
+    That is what a threshold does that resets the anchor: it makes a renewal (Stripe). None when
+    they end as soon anyway.
+    """
+    at = now.replace(microsecond=0) + timedelta(seconds=1)
+    if all(item.period_end <= at for item in subscription.items):
+        return None
+    return replace(
+        subscription,
+        anchor_at=at,
+        anchor_config=None,
+        closes_at=at,
+        items=tuple(
+            replace(item, period_end=at, period_index=-1, generation=item.generation + 1)
+            for item in subscription.items
+        ),
     )
 
 

@@ -25,7 +25,8 @@ SELECT coalesce(i.account_id, t.account_id), coalesce(i.id, t.invoice_id),
           FROM invoices
          WHERE finalized_at IS NOT NULL) AS i
   FULL JOIN (SELECT account_id, invoice_id,
-                    coalesce(sum(amount) FILTER (WHERE reason = 'applied_to_invoice'), 0) AS applied,
+                    coalesce(sum(amount) FILTER (WHERE reason = 'applied_to_invoice'), 0)
+                        AS applied,
                     coalesce(sum(amount) FILTER (WHERE reason = 'unapplied_from_invoice'), 0)
                         AS unapplied
                FROM balance_transactions

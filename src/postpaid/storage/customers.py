@@ -30,10 +30,9 @@ class Customer:
 
     ``balance`` is in minor units of ``currency``, negative when it is the customer's. Its invoices
     are numbered by ``invoice_prefix`` and a sequence without gaps from ``first_invoice_sequence``.
-    One on a test clock (``clock_id``) lives at ``clock_at``; ask ``now``. Its periods are counted in
-    the calendar of ``time_zone`` (None: the account's).
-    ``discount`` is the one for all it buys: {id, coupon_id, promotion_code_id, start_at, end_at}, in
-    Unix seconds.
+    One on a test clock (``clock_id``) lives at ``clock_at``; ask ``now``. Its periods are counted
+    in the calendar of ``time_zone`` (None: the account's). ``discount`` is the one for all it buys:
+    {id, coupon_id, promotion_code_id, start_at, end_at}, in Unix seconds.
     """
 
     id: str
@@ -321,7 +320,9 @@ UPDATE customers
 """
 
 
-def clear_discounts(conn: Connection, account_id: int, customer_by_discount: Mapping[str, str]) -> None:
+def clear_discounts(
+    conn: Connection, account_id: int, customer_by_discount: Mapping[str, str]
+) -> None:
     """Take these discounts off their customers, whom the caller has locked."""
     parameters = {
         "account_id": account_id,

@@ -51,11 +51,17 @@ SELECT least(
            AND balance > 0
            AND expires_at IS NOT NULL),
        (SELECT min(due_at)
-          FROM subscription_schedules
+          FROM subscription_schedules s
          WHERE account_id = %(account_id)s
            AND clock_id = %(clock_id)s
            AND due_at IS NOT NULL
-           AND parked IS NULL),
+           AND parked IS NULL
+           AND NOT EXISTS (
+               SELECT
+                 FROM subscriptions p
+                WHERE p.account_id = s.account_id
+                  AND p.id = s.subscription_id
+                  AND p.parked IS NOT NULL)),
        (SELECT 'epoch'::timestamptz  -- at once
           FROM thresholds_reached
          WHERE account_id = %(account_id)s

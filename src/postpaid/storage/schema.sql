@@ -41,6 +41,61 @@ BEGIN
         USING ERRCODE = 'restrict_violation', CONSTRAINT = 'invoices_frozen';
 END $function$;
 
+CREATE OR REPLACE FUNCTION refuse_entries_that_do_not_balance()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    is_wrong boolean;
+BEGIN
+    EXECUTE 'SELECT EXISTS (
+        SELECT
+          FROM added_entries
+         GROUP BY account_id, transaction_id, currency
+        HAVING sum(amount) <> 0)' INTO is_wrong;
+    IF is_wrong THEN
+        RAISE EXCEPTION 'The entries of a transaction sum to zero in each currency.'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_entries_balance';
+    END IF;
+    EXECUTE 'SELECT EXISTS (
+        SELECT
+          FROM (SELECT DISTINCT account_id, transaction_id FROM added_entries) AS e
+         WHERE (SELECT t.id
+                  FROM ledger_transactions t
+                 WHERE t.account_id = e.account_id
+                   AND t.id = e.transaction_id) IS NULL)' INTO is_wrong;
+    IF is_wrong THEN
+        RAISE EXCEPTION 'An entry is of a transaction.'
+            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'ledger_entries_transaction';
+    END IF;
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION refuse_change_of_ledger()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'What is in the ledger stays; another transaction takes it back.'
+        USING ERRCODE = 'restrict_violation', CONSTRAINT = 'ledger_frozen';
+END $function$;
+
+CREATE OR REPLACE FUNCTION ledger_earned(amount bigint, period_start timestamp with time zone, period_end timestamp with time zone, posted_at timestamp with time zone, until timestamp with time zone)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT CASE
+           WHEN until < posted_at THEN 0
+           WHEN until >= period_end THEN -amount
+           WHEN until <= period_start THEN 0
+           ELSE -sign(amount::numeric) * div(
+                2 * abs(amount)::numeric * extract(epoch FROM until - period_start)
+                    + extract(epoch FROM period_end - period_start),
+                2 * extract(epoch FROM period_end - period_start))
+           END
+$function$;
+
 CREATE SEQUENCE usage_arrivals;
 
 CREATE TABLE accounts (
@@ -57,7 +112,9 @@ CREATE TABLE accounts (
     CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
     CONSTRAINT accounts_id_once UNIQUE (id),
     CONSTRAINT accounts_one_per_name_and_mode UNIQUE (name, livemode),
-    CONSTRAINT accounts_invoice_numbering CHECK (invoice_numbering IN ('customer', 'account'))
+    CONSTRAINT accounts_invoice_numbering CHECK (invoice_numbering IN ('customer', 'account')),
+    CONSTRAINT accounts_numbering_has_a_prefix CHECK (invoice_numbering = 'customer' OR
+        invoice_prefix IS NOT NULL)
 );
 
 CREATE TABLE api_keys (
@@ -144,6 +201,7 @@ CREATE TABLE customers (
     created_at                timestamptz NOT NULL,
     deleted_at                timestamptz,
     time_zone                 text,
+    discount                  json,
     CONSTRAINT customers_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT customers_invoice_prefix_once UNIQUE (account_id, invoice_prefix),
     CONSTRAINT customers_account_id_clock_id_fkey FOREIGN KEY (account_id, clock_id) REFERENCES
@@ -244,12 +302,18 @@ CREATE TABLE prices (
     transform_divide_by bigint,
     transform_round     text,
     created_at          timestamptz NOT NULL,
+    minimum_amount      bigint,
+    maximum_amount      bigint,
     CONSTRAINT prices_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT prices_lookup_key_once UNIQUE (account_id, lookup_key),
     CONSTRAINT prices_account_id_meter_id_fkey FOREIGN KEY (account_id, meter_id) REFERENCES
         meters(account_id, id),
     CONSTRAINT prices_account_id_product_id_fkey FOREIGN KEY (account_id, product_id) REFERENCES
         products(account_id, id),
+    CONSTRAINT prices_commitment_of_usage CHECK (num_nonnulls(minimum_amount, maximum_amount) = 0 OR
+        usage_type = 'metered'),
+    CONSTRAINT prices_commitment_ordered CHECK (COALESCE(minimum_amount, 0::bigint) >= 0 AND
+        (maximum_amount IS NULL OR maximum_amount >= COALESCE(minimum_amount, 0::bigint))),
     CONSTRAINT prices_metered_iff_meter CHECK ((COALESCE(usage_type, 'licensed') IN ('licensed',
         'metered')) AND (COALESCE(usage_type, 'licensed') = 'metered') = (meter_id IS NOT NULL)),
     CONSTRAINT prices_per_unit_or_tiered CHECK ((unit_amount IS NULL) = (tiers IS NOT NULL) AND
@@ -386,6 +450,8 @@ CREATE TABLE subscriptions (
     pending_update_expires_at timestamptz,
     schedule_id               object_id,
     invoice_settings          jsonb,
+    cancel_prorates           boolean     NOT NULL DEFAULT true,
+    payment_settings          jsonb,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscriptions_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
@@ -393,10 +459,14 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_closes_until_ended CHECK (ended_at IS NULL OR closes_at IS NULL),
     CONSTRAINT subscriptions_collection CHECK ((collection_method IN ('charge_automatically',
         'send_invoice')) AND (collection_method = 'send_invoice') = (days_until_due IS NOT NULL)),
+    CONSTRAINT subscriptions_commitment_ordered CHECK (COALESCE(minimum_amount, 0::bigint) >= 0 AND
+        (maximum_amount IS NULL OR maximum_amount >= COALESCE(minimum_amount, 0::bigint))),
     CONSTRAINT subscriptions_ended_iff_terminal CHECK ((status IN ('canceled',
         'incomplete_expired')) = (ended_at IS NOT NULL)),
     CONSTRAINT subscriptions_pause_behavior CHECK (pause_behavior IN ('keep_as_draft',
         'mark_uncollectible', 'void')),
+    CONSTRAINT subscriptions_pending_iff_expiring CHECK ((pending_update IS NULL) =
+        (pending_update_expires_at IS NULL)),
     CONSTRAINT subscriptions_proration_discounts CHECK (proration_discounts IN ('included',
         'itemized')),
     CONSTRAINT subscriptions_status CHECK (status IN ('incomplete', 'incomplete_expired',
@@ -412,6 +482,8 @@ CREATE INDEX subscriptions_due_on_clock ON subscriptions (account_id, clock_id, 
     closes_at IS NOT NULL AND clock_id IS NOT NULL AND parked IS NULL;
 CREATE INDEX subscriptions_expiring ON subscriptions (account_id, expires_at) WHERE expires_at
     IS NOT NULL;
+CREATE INDEX subscriptions_pending_updates ON subscriptions (account_id,
+    pending_update_expires_at) WHERE pending_update_expires_at IS NOT NULL;
 
 CREATE TABLE subscription_items (
     account_id      integer     NOT NULL,
@@ -434,7 +506,8 @@ CREATE TABLE subscription_items (
     tax_rate_ids    text[],
     threshold_usage numeric,
     CONSTRAINT subscription_items_pkey PRIMARY KEY (account_id, id),
-    CONSTRAINT subscription_items_price_once UNIQUE (account_id, subscription_id, price_id),
+    CONSTRAINT subscription_items_price_once UNIQUE (account_id, subscription_id, price_id)
+        DEFERRABLE,
     CONSTRAINT subscription_items_account_id_price_id_fkey FOREIGN KEY (account_id, price_id)
         REFERENCES prices(account_id, id),
     CONSTRAINT subscription_items_account_id_subscription_id_fkey FOREIGN KEY (account_id,
@@ -498,10 +571,13 @@ CREATE TABLE invoices (
     given_number              text,
     effective_at              timestamptz,
     uncollectible_reason      text,
+    numbered_by               text,
     CONSTRAINT invoices_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT invoices_number_once UNIQUE (account_id, number),
     CONSTRAINT invoices_amount_due_not_negative CHECK (amount_due >= 0),
     CONSTRAINT invoices_finalized_iff_not_draft CHECK ((status = 'draft') = (finalized_at IS NULL)),
+    CONSTRAINT invoices_numbered_by CHECK (numbered_by IS NULL OR (numbered_by IN ('customer',
+        'account')) AND finalized_at IS NOT NULL),
     CONSTRAINT invoices_numbered_iff_finalized CHECK ((number IS NULL) = (finalized_at IS NULL)),
     CONSTRAINT invoices_only_drafts_finalize CHECK (finalizes_at IS NULL OR status = 'draft'),
     CONSTRAINT invoices_paid_iff_paid_at CHECK ((status = 'paid') = (paid_at IS NOT NULL)),
@@ -516,20 +592,33 @@ CREATE INDEX invoices_to_finalize ON invoices (account_id, finalizes_at) WHERE f
     NOT NULL AND clock_id IS NULL AND parked IS NULL;
 CREATE INDEX invoices_to_finalize_on_clock ON invoices (account_id, clock_id, finalizes_at)
     WHERE finalizes_at IS NOT NULL AND clock_id IS NOT NULL AND parked IS NULL;
-CREATE TRIGGER invoices_frozen BEFORE UPDATE ON invoices FOR EACH ROW WHEN (old.finalized_at IS
-    NOT NULL AND (old.account_id IS DISTINCT FROM new.account_id OR old.id::text IS DISTINCT
-    FROM new.id::text OR old.number IS DISTINCT FROM new.number OR old.customer_id::text IS
-    DISTINCT FROM new.customer_id::text OR old.subscription_id::text IS DISTINCT FROM
-    new.subscription_id::text OR old.currency IS DISTINCT FROM new.currency OR old.subtotal IS
-    DISTINCT FROM new.subtotal OR old.total IS DISTINCT FROM new.total OR old.starting_balance
-    IS DISTINCT FROM new.starting_balance OR old.ending_balance IS DISTINCT FROM
-    new.ending_balance OR old.amount_due IS DISTINCT FROM new.amount_due OR
-    old.customer_snapshot::text IS DISTINCT FROM new.customer_snapshot::text OR old.finalized_at
-    IS DISTINCT FROM new.finalized_at OR old.period_start IS DISTINCT FROM new.period_start OR
-    old.period_end IS DISTINCT FROM new.period_end)) EXECUTE FUNCTION
-    refuse_change_of_finalized_invoice();
+CREATE UNIQUE INDEX invoices_given_number_once ON invoices (account_id, given_number) WHERE
+    given_number IS NOT NULL;
+CREATE UNIQUE INDEX invoices_one_revision_at_a_time ON invoices (account_id, from_invoice_id)
+    WHERE from_invoice_id IS NOT NULL AND status = 'draft';
 CREATE TRIGGER invoices_frozen_delete BEFORE DELETE ON invoices FOR EACH ROW WHEN
     (old.finalized_at IS NOT NULL) EXECUTE FUNCTION refuse_change_of_finalized_invoice();
+CREATE TRIGGER invoices_frozen BEFORE UPDATE ON invoices FOR EACH ROW WHEN (old.finalized_at IS
+    NOT NULL AND (old.account_id IS DISTINCT FROM new.account_id OR old.id::text IS DISTINCT
+    FROM new.id::text OR old.number IS DISTINCT FROM new.number OR old.numbered_by IS DISTINCT
+    FROM new.numbered_by OR old.given_number IS DISTINCT FROM new.given_number OR
+    old.customer_id::text IS DISTINCT FROM new.customer_id::text OR old.subscription_id::text IS
+    DISTINCT FROM new.subscription_id::text OR old.currency IS DISTINCT FROM new.currency OR
+    old.billing_reason IS DISTINCT FROM new.billing_reason OR old.collection_method IS DISTINCT
+    FROM new.collection_method OR old.subtotal IS DISTINCT FROM new.subtotal OR old.total IS
+    DISTINCT FROM new.total OR old.starting_balance IS DISTINCT FROM new.starting_balance OR
+    old.ending_balance IS DISTINCT FROM new.ending_balance OR old.amount_due IS DISTINCT FROM
+    new.amount_due OR old.discount_ids IS DISTINCT FROM new.discount_ids OR old.tax_rate_ids IS
+    DISTINCT FROM new.tax_rate_ids OR old.total_discounts::text IS DISTINCT FROM
+    new.total_discounts::text OR old.total_credits::text IS DISTINCT FROM
+    new.total_credits::text OR old.total_taxes::text IS DISTINCT FROM new.total_taxes::text OR
+    old.threshold_reason::text IS DISTINCT FROM new.threshold_reason::text OR
+    old.from_invoice_id::text IS DISTINCT FROM new.from_invoice_id::text OR old.proration_at IS
+    DISTINCT FROM new.proration_at OR old.customer_snapshot::text IS DISTINCT FROM
+    new.customer_snapshot::text OR old.finalized_at IS DISTINCT FROM new.finalized_at OR
+    old.effective_at IS DISTINCT FROM new.effective_at OR old.period_start IS DISTINCT FROM
+    new.period_start OR old.period_end IS DISTINCT FROM new.period_end)) EXECUTE FUNCTION
+    refuse_change_of_finalized_invoice();
 
 CREATE TABLE invoice_lines (
     account_id           integer     NOT NULL,
@@ -562,9 +651,10 @@ CREATE TABLE invoice_lines (
     discounts            json,
     credits              json,
     taxes                json,
+    whole_seconds        bigint,
     CONSTRAINT invoice_lines_pkey PRIMARY KEY (account_id, invoice_id, "position"),
     CONSTRAINT invoice_lines_id_once UNIQUE (account_id, id),
-    CONSTRAINT invoice_lines_kind CHECK (kind IN ('unit', 'flat'))
+    CONSTRAINT invoice_lines_kind CHECK (kind IN ('unit', 'flat', 'minimum', 'maximum', 'billed'))
 );
 CREATE UNIQUE INDEX invoice_lines_billed_once ON invoice_lines (account_id, obligation, part)
     WHERE live;
@@ -572,10 +662,9 @@ CREATE TRIGGER invoice_lines_frozen_insert AFTER INSERT ON invoice_lines REFEREN
     AS changed_lines FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_finalized_lines();
 CREATE TRIGGER invoice_lines_frozen_delete AFTER DELETE ON invoice_lines REFERENCING OLD TABLE
     AS changed_lines FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_finalized_lines();
-CREATE TRIGGER invoice_lines_frozen_update BEFORE UPDATE OF account_id, id, invoice_id,
-    "position", obligation, part, subscription_id, subscription_item_id, price_id, product_id,
-    meter_id, period_start, period_end, quantity, unit_amount, tier, kind, amount, description
-    ON invoice_lines FOR EACH ROW EXECUTE FUNCTION refuse_rewriting_of_lines();
+CREATE TRIGGER invoice_lines_frozen_update BEFORE UPDATE ON invoice_lines FOR EACH ROW WHEN
+    ((to_jsonb(old.*) - '{live,metadata}'::text[]) IS DISTINCT FROM (to_jsonb(new.*) -
+    '{live,metadata}'::text[])) EXECUTE FUNCTION refuse_rewriting_of_lines();
 
 CREATE TABLE payment_attempts (
     account_id        integer     NOT NULL,
@@ -769,6 +858,7 @@ CREATE TABLE invoice_items (
     tax_rate_ids         text[],
     metadata             jsonb       NOT NULL DEFAULT '{}'::jsonb,
     created_at           timestamptz NOT NULL,
+    whole_seconds        bigint,
     CONSTRAINT invoice_items_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT invoice_items_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id)
@@ -780,3 +870,360 @@ CREATE INDEX invoice_items_by_invoice ON invoice_items (account_id, invoice_id) 
     IS NOT NULL;
 CREATE UNIQUE INDEX invoice_items_pending_once ON invoice_items (account_id, obligation, part)
     WHERE invoice_id IS NULL;
+
+CREATE TABLE coupons (
+    account_id         integer     NOT NULL,
+    id                 object_id   NOT NULL,
+    name               text,
+    duration           text        NOT NULL,
+    duration_in_months integer,
+    percent_off        numeric,
+    amount_off         bigint,
+    currency           text,
+    currency_options   json,
+    product_ids        text[],
+    max_redemptions    bigint,
+    redeem_by          timestamptz,
+    times_redeemed     bigint      NOT NULL DEFAULT 0,
+    metadata           jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at         timestamptz NOT NULL,
+    deleted_at         timestamptz,
+    CONSTRAINT coupons_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT coupons_months_iff_repeating CHECK ((duration IN ('once', 'repeating', 'forever'))
+        AND (duration = 'repeating') = (duration_in_months IS NOT NULL)),
+    CONSTRAINT coupons_percent_or_amount CHECK ((percent_off IS NULL) <> (amount_off IS NULL) AND
+        (amount_off IS NULL) = (currency IS NULL)),
+    CONSTRAINT coupons_redeemed_at_most CHECK (times_redeemed >= 0 AND times_redeemed <=
+        max_redemptions),
+    CONSTRAINT coupons_take_something_off CHECK ((percent_off > 0::numeric AND percent_off <=
+        100::numeric) IS NOT FALSE AND (amount_off > 0) IS NOT FALSE)
+);
+CREATE INDEX coupons_by_time ON coupons (account_id, created_at, id);
+
+CREATE TABLE promotion_codes (
+    account_id              integer     NOT NULL,
+    id                      object_id   NOT NULL,
+    code                    text        NOT NULL,
+    coupon_id               object_id   NOT NULL,
+    active                  boolean     NOT NULL,
+    customer_id             object_id,
+    expires_at              timestamptz,
+    max_redemptions         bigint,
+    times_redeemed          bigint      NOT NULL DEFAULT 0,
+    first_time_transaction  boolean     NOT NULL DEFAULT false,
+    minimum_amount          bigint,
+    minimum_amount_currency text,
+    minimum_amounts         jsonb,
+    metadata                jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at              timestamptz NOT NULL,
+    CONSTRAINT promotion_codes_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT promotion_codes_account_id_coupon_id_fkey FOREIGN KEY (account_id, coupon_id)
+        REFERENCES coupons(account_id, id),
+    CONSTRAINT promotion_codes_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT promotion_codes_minimum_has_currency CHECK ((minimum_amount IS NULL) =
+        (minimum_amount_currency IS NULL)),
+    CONSTRAINT promotion_codes_redeemed_at_most CHECK (times_redeemed >= 0 AND times_redeemed <=
+        max_redemptions)
+);
+CREATE UNIQUE INDEX promotion_codes_active_once ON promotion_codes (account_id, upper(code),
+    COALESCE(customer_id::text, '')) WHERE active;
+CREATE INDEX promotion_codes_by_code ON promotion_codes (account_id, upper(code));
+CREATE INDEX promotion_codes_by_coupon ON promotion_codes (account_id, coupon_id, id);
+
+CREATE TABLE discounts (
+    account_id           integer     NOT NULL,
+    id                   object_id   NOT NULL,
+    coupon_id            object_id   NOT NULL,
+    customer_id          object_id   NOT NULL,
+    start_at             timestamptz NOT NULL,
+    duration             text        NOT NULL,
+    end_at               timestamptz,
+    promotion_code_id    object_id,
+    subscription_id      object_id,
+    subscription_item_id object_id,
+    invoice_id           object_id,
+    invoice_item_id      object_id,
+    used_invoice_id      object_id,
+    deleted_at           timestamptz,
+    CONSTRAINT discounts_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT discounts_account_id_coupon_id_fkey FOREIGN KEY (account_id, coupon_id) REFERENCES
+        coupons(account_id, id),
+    CONSTRAINT discounts_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT discounts_account_id_promotion_code_id_fkey FOREIGN KEY (account_id,
+        promotion_code_id) REFERENCES promotion_codes(account_id, id),
+    CONSTRAINT discounts_end_after_start CHECK (end_at > start_at),
+    CONSTRAINT discounts_end_iff_repeating CHECK ((duration = 'repeating') = (end_at IS NOT NULL)),
+    CONSTRAINT discounts_used_up_iff_once CHECK (used_invoice_id IS NULL OR duration = 'once')
+);
+CREATE INDEX discounts_by_customer ON discounts (account_id, customer_id, id);
+
+CREATE TABLE tax_rates (
+    account_id   integer     NOT NULL,
+    id           object_id   NOT NULL,
+    display_name text        NOT NULL,
+    percentage   numeric     NOT NULL,
+    inclusive    boolean     NOT NULL,
+    active       boolean     NOT NULL,
+    country      text,
+    description  text,
+    jurisdiction text,
+    state        text,
+    tax_type     text,
+    metadata     jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at   timestamptz NOT NULL,
+    CONSTRAINT tax_rates_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT tax_rates_percentage CHECK (percentage >= 0::numeric AND percentage <= 100::numeric
+        AND scale(percentage) <= 4)
+);
+
+CREATE TABLE balance_transactions (
+    account_id     integer     NOT NULL,
+    id             object_id   NOT NULL,
+    customer_id    object_id   NOT NULL,
+    clock_id       object_id,
+    sequence       bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+    reason         text        NOT NULL,
+    amount         bigint      NOT NULL,
+    ending_balance bigint      NOT NULL,
+    currency       text        NOT NULL,
+    invoice_id     object_id,
+    credit_note_id object_id,
+    description    text,
+    metadata       jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at     timestamptz NOT NULL,
+    CONSTRAINT balance_transactions_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT balance_transactions_account_id_customer_id_fkey FOREIGN KEY (account_id,
+        customer_id) REFERENCES customers(account_id, id),
+    CONSTRAINT balance_transactions_of_an_invoice CHECK ((reason IN ('applied_to_invoice',
+        'unapplied_from_invoice')) <= (invoice_id IS NOT NULL)),
+    CONSTRAINT balance_transactions_reason CHECK (reason IN ('initial', 'adjustment',
+        'applied_to_invoice', 'unapplied_from_invoice', 'credit_note'))
+);
+CREATE INDEX balance_transactions_by_customer ON balance_transactions (account_id, customer_id,
+    id);
+CREATE UNIQUE INDEX balance_transactions_applied_once ON balance_transactions (account_id,
+    invoice_id, reason) WHERE reason IN ('applied_to_invoice', 'unapplied_from_invoice');
+
+CREATE TABLE credit_grants (
+    account_id   integer     NOT NULL,
+    id           object_id   NOT NULL,
+    customer_id  object_id   NOT NULL,
+    clock_id     object_id,
+    amount       bigint      NOT NULL,
+    balance      bigint      NOT NULL,
+    currency     text        NOT NULL,
+    category     text        NOT NULL,
+    name         text,
+    priority     smallint    NOT NULL,
+    price_ids    text[],
+    effective_at timestamptz NOT NULL,
+    expires_at   timestamptz,
+    expired_at   timestamptz,
+    voided_at    timestamptz,
+    metadata     jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL,
+    CONSTRAINT credit_grants_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT credit_grants_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT credit_grants_category CHECK (category IN ('paid', 'promotional')),
+    CONSTRAINT credit_grants_expire_after_effect CHECK (expires_at >= effective_at),
+    CONSTRAINT credit_grants_never_overdrawn CHECK (balance >= 0 AND balance <= amount AND amount >
+        0),
+    CONSTRAINT credit_grants_nothing_left_of_the_void CHECK (voided_at IS NULL OR balance = 0),
+    CONSTRAINT credit_grants_priority CHECK (priority >= 0 AND priority <= 100)
+);
+CREATE INDEX credit_grants_by_customer ON credit_grants (account_id, customer_id, id);
+CREATE INDEX credit_grants_unused ON credit_grants (account_id, customer_id) WHERE balance > 0;
+CREATE INDEX credit_grants_to_expire ON credit_grants (account_id, clock_id, expires_at) WHERE
+    balance > 0 AND expires_at IS NOT NULL;
+
+CREATE TABLE credit_transactions (
+    account_id   integer     NOT NULL,
+    id           object_id   NOT NULL,
+    grant_id     object_id   NOT NULL,
+    customer_id  object_id   NOT NULL,
+    clock_id     object_id,
+    movement     text        NOT NULL,
+    amount       bigint      NOT NULL,
+    currency     text        NOT NULL,
+    invoice_id   object_id,
+    line_id      object_id,
+    effective_at timestamptz NOT NULL,
+    created_at   timestamptz NOT NULL,
+    CONSTRAINT credit_transactions_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT credit_transactions_account_id_grant_id_fkey FOREIGN KEY (account_id, grant_id)
+        REFERENCES credit_grants(account_id, id),
+    CONSTRAINT credit_transactions_amount_positive CHECK (amount > 0),
+    CONSTRAINT credit_transactions_movement CHECK (movement IN ('credits_granted',
+        'credits_application_invoice_voided', 'credits_applied', 'credits_expired',
+        'credits_voided')),
+    CONSTRAINT credit_transactions_of_a_line CHECK ((movement IN ('credits_applied',
+        'credits_application_invoice_voided')) = (invoice_id IS NOT NULL AND line_id IS NOT NULL))
+);
+CREATE INDEX credit_transactions_by_customer ON credit_transactions (account_id, customer_id,
+    id);
+CREATE INDEX credit_transactions_by_grant ON credit_transactions (account_id, grant_id, id);
+CREATE UNIQUE INDEX credit_transactions_applied_once ON credit_transactions (account_id,
+    invoice_id, line_id, grant_id, movement) WHERE invoice_id IS NOT NULL;
+
+CREATE TABLE credit_notes (
+    account_id             integer     NOT NULL,
+    id                     object_id   NOT NULL,
+    invoice_id             object_id   NOT NULL,
+    sequence               integer     NOT NULL,
+    customer_id            object_id   NOT NULL,
+    clock_id               object_id,
+    number                 text        NOT NULL,
+    status                 text        NOT NULL,
+    currency               text        NOT NULL,
+    subtotal               bigint      NOT NULL,
+    total                  bigint      NOT NULL,
+    pre_payment_amount     bigint      NOT NULL,
+    credit_amount          bigint      NOT NULL,
+    out_of_band_amount     bigint      NOT NULL,
+    reason                 text,
+    memo                   text,
+    metadata               jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    balance_transaction_id object_id,
+    effective_at           timestamptz NOT NULL,
+    created_at             timestamptz NOT NULL,
+    voided_at              timestamptz,
+    CONSTRAINT credit_notes_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT credit_notes_number_once UNIQUE (account_id, number),
+    CONSTRAINT credit_notes_sequence_once UNIQUE (account_id, invoice_id, sequence),
+    CONSTRAINT credit_notes_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT credit_notes_amounts_sum CHECK (total = (pre_payment_amount + credit_amount +
+        out_of_band_amount) AND total > 0 AND pre_payment_amount >= 0 AND credit_amount >= 0 AND
+        out_of_band_amount >= 0),
+    CONSTRAINT credit_notes_status CHECK (status IN ('issued', 'void')),
+    CONSTRAINT credit_notes_void_iff_voided CHECK ((status = 'void') = (voided_at IS NOT NULL))
+);
+CREATE INDEX credit_notes_by_customer ON credit_notes (account_id, customer_id, id);
+
+CREATE TABLE credit_note_lines (
+    account_id      integer   NOT NULL,
+    id              object_id NOT NULL,
+    credit_note_id  object_id NOT NULL,
+    "position"      smallint  NOT NULL,
+    type            text      NOT NULL,
+    invoice_line_id object_id,
+    description     text      NOT NULL,
+    quantity        bigint,
+    unit_amount     numeric,
+    amount          bigint    NOT NULL,
+    discounts       json,
+    credits         json,
+    taxes           json,
+    metadata        jsonb     NOT NULL DEFAULT '{}'::jsonb,
+    CONSTRAINT credit_note_lines_pkey PRIMARY KEY (account_id, credit_note_id, "position"),
+    CONSTRAINT credit_note_lines_id_once UNIQUE (account_id, id),
+    CONSTRAINT credit_note_lines_account_id_credit_note_id_fkey FOREIGN KEY (account_id,
+        credit_note_id) REFERENCES credit_notes(account_id, id),
+    CONSTRAINT credit_note_lines_type CHECK ((type IN ('invoice_line_item', 'custom_line_item')) AND
+        (type = 'invoice_line_item') = (invoice_line_id IS NOT NULL))
+);
+
+CREATE TABLE ledger_transactions (
+    account_id  integer     NOT NULL,
+    id          object_id   NOT NULL,
+    kind        text        NOT NULL,
+    source_id   object_id   NOT NULL,
+    customer_id object_id   NOT NULL,
+    invoice_id  object_id,
+    currency    text        NOT NULL,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT ledger_transactions_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT ledger_transactions_kind CHECK (kind IN ('invoice_finalized', 'invoice_voided',
+        'invoice_uncollectible', 'payment', 'payment_out_of_band', 'credit_note',
+        'credit_note_voided', 'balance_adjusted', 'credit_granted', 'credit_expired',
+        'credit_voided'))
+);
+CREATE UNIQUE INDEX ledger_transactions_once ON ledger_transactions (account_id, source_id,
+    kind);
+CREATE INDEX ledger_transactions_by_customer ON ledger_transactions (account_id, customer_id,
+    id);
+CREATE INDEX ledger_transactions_by_invoice ON ledger_transactions (account_id, invoice_id)
+    WHERE invoice_id IS NOT NULL;
+CREATE TRIGGER ledger_transactions_frozen BEFORE DELETE OR UPDATE OR TRUNCATE ON
+    ledger_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_ledger();
+
+CREATE TABLE ledger_entries (
+    account_id     integer     NOT NULL,
+    id             object_id   NOT NULL,
+    transaction_id object_id   NOT NULL,
+    ledger_account text        NOT NULL,
+    currency       text        NOT NULL,
+    amount         bigint      NOT NULL,
+    customer_id    object_id   NOT NULL,
+    period_start   timestamptz,
+    period_end     timestamptz,
+    created_at     timestamptz NOT NULL,
+    CONSTRAINT ledger_entries_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT ledger_entries_account CHECK (ledger_account IN ('receivable', 'cash',
+        'cash_out_of_band', 'deferred_revenue', 'tax_payable', 'customer_credit', 'credit_grants',
+        'revenue', 'promotions', 'balance_adjustments', 'bad_debt')),
+    CONSTRAINT ledger_entries_deferred_iff_period CHECK ((ledger_account = 'deferred_revenue') =
+        (period_start IS NOT NULL) AND (period_start IS NULL) = (period_end IS NULL)),
+    CONSTRAINT ledger_entries_period_ordered CHECK (period_start < period_end)
+);
+CREATE TRIGGER ledger_entries_balance AFTER INSERT ON ledger_entries REFERENCING NEW TABLE AS
+    added_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_entries_that_do_not_balance();
+CREATE TRIGGER ledger_entries_frozen BEFORE DELETE OR UPDATE OR TRUNCATE ON ledger_entries FOR
+    EACH STATEMENT EXECUTE FUNCTION refuse_change_of_ledger();
+
+CREATE TABLE thresholds_reached (
+    account_id      integer   NOT NULL,
+    id              bigint    NOT NULL GENERATED ALWAYS AS IDENTITY,
+    subscription_id object_id NOT NULL,
+    customer_id     object_id NOT NULL,
+    clock_id        object_id,
+    CONSTRAINT thresholds_reached_pkey PRIMARY KEY (account_id, id)
+);
+
+CREATE TABLE subscription_schedules (
+    account_id               integer     NOT NULL,
+    id                       object_id   NOT NULL,
+    customer_id              object_id   NOT NULL,
+    clock_id                 object_id,
+    subscription_id          object_id,
+    released_subscription_id object_id,
+    status                   text        NOT NULL,
+    end_behavior             text        NOT NULL,
+    billing_mode             text        NOT NULL,
+    default_settings         jsonb       NOT NULL,
+    phases                   jsonb       NOT NULL,
+    phase_index              integer,
+    due_at                   timestamptz,
+    parked                   text,
+    metadata                 jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at               timestamptz NOT NULL,
+    canceled_at              timestamptz,
+    completed_at             timestamptz,
+    released_at              timestamptz,
+    CONSTRAINT subscription_schedules_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT subscription_schedules_account_id_customer_id_fkey FOREIGN KEY (account_id,
+        customer_id) REFERENCES customers(account_id, id),
+    CONSTRAINT subscription_schedules_billing_mode CHECK (billing_mode IN ('flexible', 'classic')),
+    CONSTRAINT subscription_schedules_canceled_iff_canceled_at CHECK ((status = 'canceled') =
+        (canceled_at IS NOT NULL)),
+    CONSTRAINT subscription_schedules_due_only_while_running CHECK (due_at IS NULL OR (status IN
+        ('not_started', 'active'))),
+    CONSTRAINT subscription_schedules_end_behavior CHECK (end_behavior IN ('release', 'cancel')),
+    CONSTRAINT subscription_schedules_phase_iff_active CHECK ((phase_index IS NOT NULL) = (status =
+        'active')),
+    CONSTRAINT subscription_schedules_status CHECK (status IN ('not_started', 'active', 'completed',
+        'released', 'canceled'))
+);
+CREATE INDEX subscription_schedules_by_customer ON subscription_schedules (account_id,
+    customer_id, id);
+CREATE UNIQUE INDEX subscription_schedules_one_per_subscription ON subscription_schedules
+    (account_id, subscription_id) WHERE subscription_id IS NOT NULL AND (status IN
+    ('not_started', 'active'));
+CREATE INDEX subscription_schedules_due ON subscription_schedules (account_id, due_at) WHERE
+    due_at IS NOT NULL AND clock_id IS NULL AND parked IS NULL;
+CREATE INDEX subscription_schedules_due_on_clock ON subscription_schedules (account_id,
+    clock_id, due_at) WHERE due_at IS NOT NULL AND clock_id IS NOT NULL AND parked IS NULL;

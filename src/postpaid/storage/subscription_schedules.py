@@ -184,6 +184,12 @@ SELECT s.id
  WHERE s.account_id = %(account_id)s
    AND s.due_at <= %(now)s
    AND s.parked IS NULL
+   AND NOT EXISTS (
+       SELECT
+         FROM subscriptions p
+        WHERE p.account_id = s.account_id
+          AND p.id = s.subscription_id
+          AND p.parked IS NOT NULL)
    AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
  ORDER BY s.due_at
  LIMIT %(limit)s

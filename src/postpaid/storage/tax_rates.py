@@ -102,9 +102,7 @@ def list_page(
         "created_from": created_from,
         "created_before": created_before,
     }
-    return fetch_page(
-        conn, TaxRate, LIST, parameters, page, table="tax_rates", what="tax_rate"
-    )
+    return fetch_page(conn, TaxRate, LIST, parameters, page, table="tax_rates", what="tax_rate")
 
 
 def _parameters(account_id: int, tax_rate: TaxRate) -> dict[str, Any]:

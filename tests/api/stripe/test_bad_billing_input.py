@@ -348,13 +348,19 @@ UPDATES: list[tuple[str, dict[str, Any], str | None, str | None, str]] = [
         None,
         "must be attached",
     ),
+    ("subscription", {"items": [{"price": "{fee}"}]}, "items[0][price]", None, "the same price"),
+    ("subscription", {"items": [{"id": "si_x"}]}, "items[0][id]", "resource_missing", "No such"),
+    ("subscription", {"items": [{"quantity": 1}]}, "items[0][price]", None, "Missing required"),
+    ("subscription", {"proration_behavior": "some"}, "proration_behavior", None, "must be one of"),
     (
         "subscription",
-        {"items": [{"price": "{fee}"}]},
+        {"items": [{"price": "{dear}", "quantity": 10**9}]},
         "items",
-        "parameter_unknown",
-        "unknown parameter",
+        None,
+        "is not an amount that can be billed",
     ),
+    ("canceled", {"items": [{"price": "{dear}"}]}, None, "subscription_canceled", "can only"),
+    ("incomplete", {"items": [{"price": "{dear}"}]}, None, "subscription_incomplete", "is paid"),
     ("subscription", {"description": "x" * 501}, "description", None, "at most 500"),
 ]
 
@@ -366,12 +372,6 @@ def test_a_change_that_cannot_be(
     update = shop.client.v1.subscriptions.update
     with refused(param, code=code, saying=saying):
         update(shop.names[which], shop.filled(given))
-
-
-@pytest.mark.parametrize("given", [{"invoice_now": True}, {"prorate": True}])
-def test_an_end_that_is_not_offered(shop: Shop, given: dict[str, Any]) -> None:
-    with refused(next(iter(given)), saying="not supported yet"):
-        shop.client.v1.subscriptions.cancel(shop.names["subscription"], given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["sub_x", "other_subscription"])
@@ -511,11 +511,19 @@ PREVIEWS: list[tuple[dict[str, Any], int, str | None, str | None, str]] = [
     (
         {"subscription": "{subscription}", "subscription_details": {"items": [{"price": "{fee}"}]}},
         400,
-        "subscription_details",
+        "subscription_details[items][0][price]",
         None,
-        "cannot be previewed yet",
+        "the same price",
     ),
-    ({"customer": "{customer}", "preview_mode": "recurring"}, 400, "preview_mode", None, "must be"),
+    (
+        {"subscription": "{subscription}", "subscription_details": {"proration_date": 1}}
+        | {"preview_mode": "recurring"},
+        400,
+        "subscription_details[proration_date]",
+        None,
+        "outside of the current period",
+    ),
+    ({"customer": "{customer}", "preview_mode": "all"}, 400, "preview_mode", None, "must be"),
 ]
 
 

@@ -149,7 +149,7 @@ def test_metadata_has_at_most_fifty_keys(customers: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "param", "code", "saying"),
     [
-        ({"balance": 100}, "balance", "parameter_unknown", "unknown parameter: balance"),
+        ({"balance": "1.5"}, "balance", "parameter_invalid_integer", "Invalid integer: 1.5"),
         ({"source": "tok_visa"}, "source", "parameter_unknown", "unknown parameter: source"),
         ({"address": {"zip": "1"}}, "address[zip]", "parameter_unknown", "address[zip]"),
         ({"email": "jenny"}, "email", "email_invalid", "Invalid email address: jenny"),

@@ -8,6 +8,8 @@ import httpx
 import pytest
 import stripe
 
+from postpaid.billing.manage_keys import IssuedKey
+
 JANUARY = 1767225600  # 2026-01-01, in UTC
 FEBRUARY = 1769904000
 FEE = 3100
@@ -246,18 +248,13 @@ def test_what_is_asked_wrongly(
 
 
 def test_a_transaction_of_somebody_else(
-    http: httpx.Client, stranger: stripe.StripeClient, invoice: stripe.Invoice, server: str
+    http: httpx.Client, other_key: IssuedKey, invoice: stripe.Invoice, server: str
 ) -> None:
     assert invoice.id
     [found, *_] = listed(http, "transactions")
-    key = stranger._requestor.api_key  # noqa: SLF001
-    assert key is not None
-    for path in (f"transactions/{found['id']}", "transactions", "entries", "balances"):
-        answer = httpx.get(f"{server}/v1/ledger/{path}", auth=(key, ""), trust_env=False)
-        if path.startswith("transactions/"):
-            assert (answer.status_code, answer.json()["error"]["code"]) == (
-                404,
-                "resource_missing",
-            )
-        else:
-            assert answer.json()["data"] == []
+    auth = (other_key.secret, "")
+    with httpx.Client(base_url=f"{server}/v1/ledger", auth=auth, trust_env=False) as theirs:
+        refused = theirs.get(f"/transactions/{found['id']}")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "resource_missing")
+        for path in ("transactions", "entries", "balances"):
+            assert theirs.get(f"/{path}").json()["data"] == []

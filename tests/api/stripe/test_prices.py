@@ -59,6 +59,8 @@ def test_a_price_per_unit(prices: Any, product: str) -> None:
         "custom_unit_amount": None,
         "livemode": False,
         "lookup_key": "base",
+        "maximum_amount": None,
+        "minimum_amount": None,
         "metadata": {"a": "b"},
         "nickname": "quarterly",
         "product": product,

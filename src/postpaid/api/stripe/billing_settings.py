@@ -15,7 +15,6 @@ from postpaid.storage.invoice_numbers import BillingSettings
 routes = Routes("Billing settings")
 
 
-
 class BillingSettingsUpdate(Params):
     invoice_numbering: Numbering | None = None
     invoice_prefix: InvoicePrefix | None = None

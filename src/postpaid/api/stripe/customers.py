@@ -28,7 +28,7 @@ from postpaid.api.stripe.params import (
     refuse,
 )
 from postpaid.api.stripe.routes import Call, Routes
-from postpaid.billing import manage_customers, manage_discounts
+from postpaid.billing import change_discounts, manage_customers
 from postpaid.billing.manage_discounts import AskedDiscount
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound
@@ -168,9 +168,9 @@ def _discounted(
     """
     if params.coupon or params.promotion_code:
         asked = AskedDiscount(params.coupon, params.promotion_code)
-        return manage_discounts.discount_customer(conn, call.act, customer.id, asked)
+        return change_discounts.discount_customer(conn, call.act, customer.id, asked)
     if "coupon" in params.given() and customer.discount:
-        manage_discounts.delete_customer_discount(conn, call.act, customer.id)
+        change_discounts.delete_customer_discount(conn, call.act, customer.id)
         return replace(customer, discount=None)
     return customer
 

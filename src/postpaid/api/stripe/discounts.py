@@ -11,7 +11,7 @@ from postpaid.api.stripe.expand import expandable, loader
 from postpaid.api.stripe.lists import seconds
 from postpaid.api.stripe.params import Id, Params, Unsettable
 from postpaid.api.stripe.routes import Call, Routes
-from postpaid.billing import manage_discounts
+from postpaid.billing import change_discounts
 from postpaid.billing.manage_discounts import DISCOUNTS_MAX, AskedDiscount
 from postpaid.billing.perform import Act
 from postpaid.core.discounts import Discount
@@ -35,18 +35,14 @@ TaxRateIds = Unsettable[Annotated[list[Id], MaxLen(10)]]
 
 def from_stripe(asked: Sequence[DiscountParam] | None) -> list[AskedDiscount]:
     """What is asked for, in the engine's words."""
-    return [
-        AskedDiscount(each.coupon, each.promotion_code, each.discount) for each in asked or ()
-    ]
+    return [AskedDiscount(each.coupon, each.promotion_code, each.discount) for each in asked or ()]
 
 
 @routes.delete("/v1/customers/{customer}/discount", returns="discount")
 def delete_customers(call: Call, customer: str) -> dict[str, Any]:
     """Delete the discount of a customer."""
     return call.write(
-        lambda conn: to_stripe(
-            manage_discounts.delete_customer_discount(conn, call.act, customer)
-        )
+        lambda conn: to_stripe(change_discounts.delete_customer_discount(conn, call.act, customer))
     )
 
 
@@ -55,7 +51,7 @@ def delete_subscriptions(call: Call, subscription: str) -> dict[str, Any]:
     """Delete the discounts of a subscription; the answer has the first."""
     return call.write(
         lambda conn: to_stripe(
-            manage_discounts.delete_subscription_discount(conn, call.act, subscription)
+            change_discounts.delete_subscription_discount(conn, call.act, subscription)
         )
     )
 
@@ -83,9 +79,7 @@ def to_stripe(discount: Discount) -> dict[str, Any]:
     return shown | ({"deleted": True} if discount.deleted_at else {})
 
 
-def customers_to_stripe(
-    customer_id: str, kept: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
+def customers_to_stripe(customer_id: str, kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The discount that a customer has on all it buys, as it keeps it."""
     if kept is None:
         return None

@@ -37,9 +37,9 @@ from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import ErrorReport
 from postpaid.core.alerts import TriggeredAlert
 from postpaid.core.catalog import Price, Product
-from postpaid.core.discounts import Coupon, Discount, PromotionCode
 from postpaid.core.credit_notes import CreditNote
 from postpaid.core.credits import CreditGrant, GrantTransaction
+from postpaid.core.discounts import Coupon, Discount, PromotionCode
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import Invoice, InvoiceStatus

@@ -32,8 +32,9 @@ from postpaid.api.stripe.params import (
 )
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_invoice_items
-from postpaid.billing.manage_invoice_items import Asking, ItemChange, NewInvoiceItem
+from postpaid.billing.manage_invoice_items import ItemChange, NewInvoiceItem
 from postpaid.billing.perform import Act
+from postpaid.billing.price_items import Asking
 from postpaid.core.catalog import TaxBehavior
 from postpaid.core.errors import InvalidRequest, NotFound, Path
 from postpaid.core.invoice_items import InvoiceItem

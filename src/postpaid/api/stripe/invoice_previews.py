@@ -17,11 +17,8 @@ from postpaid.api.stripe.subscription_changes import (
 from postpaid.api.stripe.subscriptions import BillingModeParam, ItemCreate, SubscriptionCreate
 from postpaid.api.stripe.subscriptions import from_stripe as subscription_from_stripe
 from postpaid.billing import close_periods, subscribe
-from postpaid.billing.change import (
-    Change,
-    preview_change,
-    preview_end,
-)
+from postpaid.billing.change import Change
+from postpaid.billing.preview_change import preview_change, preview_end
 from postpaid.core.errors import BillingError, InvalidRequest, NotFound, Path
 from postpaid.core.invoicing import Invoice
 from postpaid.core.stops import CancelAt, resolve_cancel_at
@@ -182,8 +179,8 @@ def _of_change(
     if details.cancel_now:
         return preview_end(conn, call.act, subscription.id, asked)
     recurring = params.preview_mode == "recurring"
-    plain = Change(subscription.id, proration=asked.proration, prorated_at=asked.prorated_at)
-    if recurring or asked != replace(plain, usage_pricing=asked.usage_pricing):
+    changes = asked.items or asked.fields or asked.resets_anchor or asked.trial_end_at
+    if recurring or changes:
         return preview_change(conn, call.act, asked, recurring=recurring)
     return close_periods.preview(conn, call.act, [subscription])
 

@@ -221,9 +221,7 @@ def _minimums(options: Mapping[str, CurrencyOption] | None) -> dict[str, int] | 
     return {key: each.minimum_amount for key, each in (options or {}).items()} or None
 
 
-def render_many(
-    conn: Connection, act: Act, shown: Sequence[PromotionCode]
-) -> list[dict[str, Any]]:
+def render_many(conn: Connection, act: Act, shown: Sequence[PromotionCode]) -> list[dict[str, Any]]:
     """Many promotion codes with one statement for all their coupons."""
     found = coupons.load(conn, act.account_id, {each.coupon_id for each in shown})
     return [to_stripe(each, found[each.coupon_id], act) for each in shown]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -32,21 +32,21 @@ from postpaid.billing.change import (
     ProrationBehavior,
     UsagePricing,
 )
-from postpaid.billing.manage_discounts import Wanted, rediscount_items
+from postpaid.billing.change_discounts import rediscount_items
+from postpaid.billing.manage_discounts import Wanted
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, Path
 from postpaid.core.subscriptions import CollectionMethod, Subscription
 from postpaid.core.values import replace
 from postpaid.storage import customers
-from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
 Quantity = Annotated[int, Integer(0, 10**9)]
 TrialEnd: TypeAlias = Timestamp | Literal["now"]
 
 
-def _as_object(value: Any) -> Any:
+def as_object(value: Any) -> Any:
     """Before 2026-09-30 an anchor was a word; now it is an object. Both are understood."""
     return {"type": value} if isinstance(value, str) else value
 
@@ -121,7 +121,7 @@ class ChangeFields(TurnFields, PaymentFields):
     """What of an update changes what is billed."""
 
     add_invoice_items: Annotated[list[ExtraItem], MaxLen(20)] | None = None
-    billing_cycle_anchor: Annotated[AnchorChange, BeforeValidator(_as_object)] | None = None
+    billing_cycle_anchor: Annotated[AnchorChange, BeforeValidator(as_object)] | None = None
 
 
 class CollectionFields(Params):
@@ -209,22 +209,25 @@ def change_now(conn: Connection, act: Act, before: Subscription, params: ChangeF
     now = customer.now(act.now)
     asked = replace(
         change_from_stripe(before, params, now=now, resets_anchor=_resets(params)),
-        items=_items_adjusted(conn, act, before, customer, params),
+        items=items_from_stripe(conn, act, before, params.items or ()),
         extras=[_extra(before, each, now) for each in params.add_invoice_items or ()],
         payment=params.payment_behavior,
     )
     return changing.change(conn, act, [asked])[0]
 
 
-def _items_adjusted(
-    conn: Connection, act: Act, before: Subscription, customer: Customer, params: ChangeFields
+def items_from_stripe(
+    conn: Connection, act: Act, before: Subscription, asked_of: Sequence[ItemUpdate]
 ) -> list[ItemChange]:
-    """The changes of items, with the discounts and tax rates asked for them, which are written."""
+    """The items with the discounts and tax rates asked for them, of which the former are written.
+
+    Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault.
+    """
     items = {item.id: item for item in before.items}
     changes = []
     wanted = []
     rates: dict[Path, list[str] | None] = {}
-    for i, each in enumerate(params.items or ()):
+    for i, each in enumerate(asked_of):
         item = items.get(each.id or "")
         changes.append(item_from_stripe(each, item and item.metadata))
         if "discounts" in each.model_fields_set:
@@ -233,9 +236,12 @@ def _items_adjusted(
             wanted.append(Wanted(asked, before.id, each.id, param=at))
         if "tax_rates" in each.model_fields_set:
             rates["items", i, "tax_rates"] = each.tax_rates
-    at_customer = act.at(customer.now(act.now), customer.clock_id)
-    discount_ids = rediscount_items(conn, at_customer, before, customer, wanted)
-    fields = {path: {"discount_ids": ids} for path, ids in discount_ids.items()}
+    fields: dict[Path, dict[str, Any]] = {}
+    if wanted:
+        [customer] = customers.lock(conn, act.account_id, [before.customer_id]).values()
+        at_customer = act.at(customer.now(act.now), customer.clock_id)
+        discount_ids = rediscount_items(conn, at_customer, before, customer, wanted)
+        fields = {path: {"discount_ids": ids} for path, ids in discount_ids.items()}
     for path, ids in check_tax_rates(conn, act, rates).items():
         fields[path] = {"tax_rate_ids": ids}
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.expand import loader
 from postpaid.api.stripe.limits import ItemLimitFields
 from postpaid.api.stripe.lists import listing
@@ -14,12 +15,12 @@ from postpaid.api.stripe.subscription_changes import (
     ItemUpdate,
     PaymentFields,
     Quantity,
-    item_from_stripe,
+    items_from_stripe,
     made,
 )
 from postpaid.api.stripe.subscriptions import render_many
 from postpaid.billing import change as changing
-from postpaid.billing.change import Change, Changed, ItemChange, UsagePricing
+from postpaid.billing.change import Change, Changed, UsagePricing
 from postpaid.billing.perform import Act
 from postpaid.core.errors import BillingError, NotFound
 from postpaid.core.subscriptions import Item, Subscription
@@ -33,15 +34,19 @@ routes = Routes("Subscription items")
 class SubscriptionItemCreate(PaymentFields, ItemLimitFields):
     subscription: Id
     price: Id
+    discounts: Discounts = None
     metadata: Metadata | None = None
     quantity: Quantity | None = None
+    tax_rates: TaxRateIds = None
 
 
 class SubscriptionItemUpdate(PaymentFields, ItemLimitFields):
+    discounts: Discounts = None
     metadata: Metadata | None = None
     off_session: Boolean | None = None
     price: Id | None = None
     quantity: Quantity | None = None
+    tax_rates: TaxRateIds = None
     usage_pricing: UsagePricing = UsagePricing.SPLIT
 
 
@@ -82,9 +87,16 @@ def retrieve(call: Call, item: str) -> dict[str, Any]:
 def create(call: Call, params: SubscriptionItemCreate) -> dict[str, Any]:
     """Add an item to a running subscription."""
     asked = _item(params)
+
+    def begin(conn: Connection) -> Changed:
+        found = subscriptions.load(conn, call.act.account_id, [params.subscription])
+        if params.subscription not in found:
+            raise NotFound.of("subscription", params.subscription, param="subscription")
+        return _change(conn, call.act, found[params.subscription], asked, params)
+
     return made(
         call,
-        lambda conn: _change(conn, call.act, params.subscription, item_from_stripe(asked), params),
+        begin,
         lambda conn: _newest(conn, call.act, params.subscription, params.price),
     )
 
@@ -94,10 +106,8 @@ def update(call: Call, params: SubscriptionItemUpdate, item: str) -> dict[str, A
     """Change an item: its price, its quantity, its metadata."""
 
     def begin(conn: Connection) -> Changed:
-        subscription, before = _find(conn, call.act, item)
-        asked = _item(params, id=item)
-        to = item_from_stripe(asked, before.metadata)
-        return _change(conn, call.act, subscription.id, to, params)
+        subscription, _ = _find(conn, call.act, item)
+        return _change(conn, call.act, subscription, _item(params, id=item), params)
 
     return made(call, begin, lambda conn: _one(conn, call.act, item))
 
@@ -108,7 +118,8 @@ def delete(call: Call, params: SubscriptionItemDelete, item: str) -> dict[str, A
 
     def begin(conn: Connection) -> Changed:
         subscription, _ = _find(conn, call.act, item)
-        return _change(conn, call.act, subscription.id, ItemChange(item, deleted=True), params)
+        gone = ItemUpdate(id=item, deleted=True)
+        return _change(conn, call.act, subscription, gone, params)
 
     gone = {"id": item, "object": "subscription_item", "deleted": True}
     return made(call, begin, lambda conn: gone)
@@ -123,16 +134,20 @@ def _item(params: PaymentFields, **more: str) -> ItemUpdate:
 
 
 def _change(
-    conn: Connection, act: Act, subscription_id: str, item: ItemChange, params: PaymentFields
+    conn: Connection,
+    act: Act,
+    subscription: Subscription,
+    item: ItemUpdate,
+    params: PaymentFields,
 ) -> Changed:
-    asked = Change(
-        subscription_id,
-        items=[item],
-        proration=params.proration_behavior,
-        prorated_at=params.proration_date,
-        payment=params.payment_behavior,
-    )
     try:
+        asked = Change(
+            subscription.id,
+            items=items_from_stripe(conn, act, subscription, [item]),
+            proration=params.proration_behavior,
+            prorated_at=params.proration_date,
+            payment=params.payment_behavior,
+        )
         return changing.change(conn, act, [asked])[0]
     except BillingError as error:
         if error.param[:2] == ("items", 0):  # which is what all of this is about

@@ -159,7 +159,7 @@ def create(call: Call, params: ScheduleCreate) -> dict[str, Any]:
     asked = NewSchedule(
         customer_id=params.customer,
         phases=phases_from_stripe(params.phases, params.default_settings),
-        start_at=None if params.start_date == "now" else params.start_date,  # type: ignore[arg-type]
+        start_at=None if params.start_date == "now" else params.start_date,
         end_behavior=params.end_behavior,
         billing_mode=params.billing_mode.type if params.billing_mode else BillingMode.FLEXIBLE,
         default_settings=settings_from_stripe(params.default_settings),
@@ -238,7 +238,9 @@ def retrieve(call: Call, schedule: str) -> dict[str, Any]:
 @routes.post("/v1/subscription_schedules/{schedule}", returns="subscription_schedule")
 def update(call: Call, params: ScheduleUpdate, schedule: str) -> dict[str, Any]:
     """Update a subscription schedule; new phases take the place of all."""
-    phases = params.phases and phases_from_stripe(params.phases, params.default_settings)
+    phases = None
+    if params.phases is not None:
+        phases = phases_from_stripe(params.phases, params.default_settings)
 
     def begin(conn: Connection) -> dict[str, Any]:
         before, _, _ = manage_schedules.lock_schedule(conn, call.act, schedule)
@@ -385,9 +387,9 @@ def _phase_from_stripe(
     duration = phase.duration
     return AskedPhase(
         fields=fields,
-        start_at=None if phase.start_date == "now" else phase.start_date,  # type: ignore[arg-type]
+        start_at=None if phase.start_date == "now" else phase.start_date,
         end_at=phase.end_date,  # type: ignore[arg-type]
-        duration=duration and Recurrence(duration.interval, duration.interval_count),
+        duration=Recurrence(duration.interval, duration.interval_count) if duration else None,
         times=phase.iterations or 1,
         trial=phase.trial,
     )

@@ -54,7 +54,7 @@ from postpaid.api.stripe.subscription_changes import (
 from postpaid.billing import subscribe
 from postpaid.billing.apply_updates import shown_after
 from postpaid.billing.change import Changed, cancel_now
-from postpaid.billing.manage_discounts import rediscount_subscription
+from postpaid.billing.change_discounts import rediscount_subscription
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import Begun, NewItem, NewSubscription, PaymentBehavior
@@ -178,7 +178,7 @@ def create(call: Call, params: SubscriptionCreate) -> dict[str, Any]:
                 PaymentBehavior(begun["payment_behavior"]),
             ),
         )
-        return call.read(lambda conn: _one(conn, call, begun["subscription"]))
+        return call.read(lambda conn: one(conn, call, begun["subscription"]))
 
     return call.write_then(begin, finish)
 
@@ -263,7 +263,7 @@ def _statuses(
 @routes.get("/v1/subscriptions/{subscription}", returns="subscription")
 def retrieve(call: Call, subscription: str) -> dict[str, Any]:
     """Retrieve a subscription."""
-    return call.read(lambda conn: _one(conn, call, subscription))
+    return call.read(lambda conn: one(conn, call, subscription))
 
 
 @routes.post("/v1/subscriptions/{subscription}", returns="subscription")
@@ -299,7 +299,7 @@ def update(call: Call, params: SubscriptionUpdate, subscription: str) -> dict[st
             return Changed(subscription)
         return change_now(conn, call.act, before, params)
 
-    return made(call, write, lambda conn: _one(conn, call, subscription))
+    return made(call, write, lambda conn: one(conn, call, subscription))
 
 
 @routes.delete("/v1/subscriptions/{subscription}", returns="subscription")
@@ -317,14 +317,15 @@ def cancel(call: Call, params: SubscriptionCancel, subscription: str) -> dict[st
             comment=details.comment,
             feedback=details.feedback,
         ),
-        lambda conn: _one(conn, call, subscription),
+        lambda conn: one(conn, call, subscription),
     )
 
 
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _one(conn: Connection, call: Call, subscription_id: str) -> dict[str, Any]:
+def one(conn: Connection, call: Call, subscription_id: str) -> dict[str, Any]:
+    """The subscription as it is now. Raises ``NotFound``."""
     found = subscriptions.load(conn, call.act.account_id, [subscription_id])
     if subscription_id not in found:
         raise NotFound.of("subscription", subscription_id)
