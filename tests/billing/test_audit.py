@@ -76,36 +76,36 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
         "UPDATE invoice_lines SET invoice_id = 'in_none' WHERE {mine} AND amount = 0",
     ),
     "an invoice that was voided by hand": (
-        {1, 9, 31},
+        {1, 9, 30},
         "UPDATE invoices SET status = 'void', paid_at = NULL, voided_at = created_at WHERE {mine}",
     ),
     "a subtotal": ({3}, "UPDATE invoices SET subtotal = subtotal + 1 WHERE {mine}"),
     "a total": ({3}, "UPDATE invoices SET total = total + 1 WHERE {mine}"),
     "what is due": ({3}, "UPDATE invoices SET amount_due = amount_due + 1 WHERE {mine}"),
-    "a starting balance": ({3, 40}, "UPDATE invoices SET starting_balance = -1 WHERE {mine}"),
+    "a starting balance": ({3, 31}, "UPDATE invoices SET starting_balance = -1 WHERE {mine}"),
     "a balance that nothing moved": (
-        {31, 40},
+        {30, 31},
         "UPDATE customers SET balance = -5 WHERE {mine}",
     ),
     "a movement that does not follow": (
-        {40},
+        {31},
         "INSERT INTO balance_transactions (account_id, id, customer_id, reason, amount,"
         " ending_balance, currency, created_at) SELECT account_id, 'cbtxn_1', id, 'adjustment',"
         " 5, 6, 'usd', created_at FROM customers WHERE {mine}",
     ),
     "a grant that nothing granted": (
-        {31, 41},
+        {30, 32},
         "INSERT INTO credit_grants (account_id, id, customer_id, amount, balance, currency,"
         " category, priority, effective_at, created_at, updated_at) SELECT account_id, 'credgr_1',"
         " id, 5, 5, 'usd', 'paid', 50, created_at, created_at, created_at FROM customers"
         " WHERE {mine}",
     ),
     "a line that no grant paid": (
-        {3, 41},
+        {3, 32},
         "UPDATE invoice_lines SET credits = '{\"cbtxn_1\": 5}' WHERE {mine} AND meter_id IS NULL",
     ),
     "a credit note that is none": (
-        {42},
+        {33},
         "UPDATE invoices SET post_payment_credits = 5 WHERE {mine}",
     ),
     "a discount of a line": (
@@ -195,44 +195,44 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
     ),
     "a payment that is gone": ({11}, "DELETE FROM payment_attempts WHERE {mine}"),
     "an invoice that was paid in part": (
-        {11, 31},
+        {11, 30},
         "UPDATE invoices SET amount_paid = amount_paid - 1 WHERE {mine}",
     ),
     "an entry of the ledger": (
-        {30},
+        {29},
         "UPDATE ledger_entries SET amount = amount + 1 WHERE {mine} AND ledger_account = 'revenue'",
     ),
     "an entry that is gone": (
-        {30},
+        {29},
         "DELETE FROM ledger_entries WHERE {mine} AND ledger_account = 'deferred_revenue'",
     ),
     "a transaction that is gone": (
-        {30, 31},
+        {29, 30},
         "DELETE FROM ledger_transactions WHERE {mine} AND kind = 'invoice_finalized'",
     ),
     "an entry of the wrong customer": (
-        {30},
+        {29},
         "UPDATE ledger_entries SET customer_id = 'cus_none' WHERE {mine}"
         " AND ledger_account = 'revenue'",
     ),
     "a payment that was not posted": (
-        {31},
+        {30},
         "WITH gone AS (DELETE FROM ledger_transactions WHERE {mine} AND kind = 'payment'"
         " RETURNING id) DELETE FROM ledger_entries WHERE {mine}"
         " AND transaction_id IN (SELECT id FROM gone)",
     ),
     "a receivable that nobody owes": (
-        {31},
+        {30},
         "UPDATE ledger_entries SET ledger_account = 'receivable' WHERE {mine}"
         " AND ledger_account = 'revenue'",
     ),
     "credit that nobody has": (
-        {31},
+        {30},
         "UPDATE ledger_entries SET ledger_account = 'customer_credit' WHERE {mine}"
         " AND ledger_account = 'revenue'",
     ),
     "credit that nobody granted": (
-        {31},
+        {30},
         "UPDATE ledger_entries SET ledger_account = 'credit_grants' WHERE {mine}"
         " AND ledger_account = 'revenue'",
     ),

@@ -201,14 +201,15 @@ class Books:
         self.drafts = []
 
     def cancel(self, invoice_now: bool, prorate: bool, now: int) -> None:
+        usage: list[int] = []
         for item in self.items.values():
             if item.price.rate is None:
                 if prorate:
                     self.credit(item, now)
-            elif invoice_now:
-                self.settle_usage(item, now, "create_prorations")
-        if invoice_now and self.pending:
-            self.issue("manual", self.take_pending())
+            elif item.usage_from < now:
+                usage += item.price.rate(self.usage(item.usage_from, now))
+        if invoice_now and (self.pending or usage):
+            self.issue("manual", self.take_pending() + usage)
         self.ended = True
 
     def issue(self, reason: str, lines: list[int]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from postpaid.core.invoicing import Line
+from postpaid.core.lines import Line
 from postpaid.storage import adjustment_checks, credit_checks, ledger_checks, usage_totals
 from postpaid.storage.database import Connection, fetch
 
@@ -250,18 +250,18 @@ CHECKS = (
     Check(9, "A status has no event, or more than one.", STATUS_HAS_ITS_EVENT),
     Check(11, "An invoice is paid by more or less than its attempts.", PAID_BY_ITS_ATTEMPTS),
     Check(12, "Something is parked: it cannot be billed as it is.", PARKED),
-    Check(30, "A ledger transaction does not balance.", ledger_checks.TRANSACTIONS_BALANCE),
-    Check(31, "What is posted of an invoice is not it.", ledger_checks.INVOICES_ARE_POSTED),
-    Check(31, "Receivable is not what is open.", ledger_checks.RECEIVABLE_IS_WHAT_IS_OPEN),
-    Check(31, "Customer credit is not the balances.", ledger_checks.CREDIT_IS_THE_BALANCES),
-    Check(31, "Credit granted is not what is left.", ledger_checks.GRANTS_ARE_WHAT_IS_LEFT),
-    Check(40, "A balance is not its transactions.", credit_checks.BALANCES_ARE_THEIR_TRANSACTIONS),
-    Check(40, "A balance does not follow.", credit_checks.BALANCES_FOLLOW_ONE_ANOTHER),
-    Check(40, "A balance moved otherwise.", credit_checks.INVOICES_MOVED_THEIR_BALANCES),
-    Check(41, "A grant is not its transactions.", credit_checks.GRANTS_ARE_THEIR_TRANSACTIONS),
-    Check(41, "A grant paid otherwise.", credit_checks.LINES_ARE_PAID_BY_THEIR_GRANTS),
-    Check(41, "Credit was not given back.", credit_checks.VOID_INVOICES_GAVE_CREDIT_BACK),
-    Check(42, "Credit notes do not add up.", credit_checks.INVOICES_ARE_LOWERED_BY_THEIR_NOTES),
+    Check(29, "A ledger transaction does not balance.", ledger_checks.TRANSACTIONS_BALANCE),
+    Check(30, "What is posted of an invoice is not it.", ledger_checks.INVOICES_ARE_POSTED),
+    Check(30, "Receivable is not what is open.", ledger_checks.RECEIVABLE_IS_WHAT_IS_OPEN),
+    Check(30, "Customer credit is not the balances.", ledger_checks.CREDIT_IS_THE_BALANCES),
+    Check(30, "Credit granted is not what is left.", ledger_checks.GRANTS_ARE_WHAT_IS_LEFT),
+    Check(31, "A balance is not its transactions.", credit_checks.BALANCES_ARE_THEIR_TRANSACTIONS),
+    Check(31, "A balance does not follow.", credit_checks.BALANCES_FOLLOW_ONE_ANOTHER),
+    Check(31, "A balance moved otherwise.", credit_checks.INVOICES_MOVED_THEIR_BALANCES),
+    Check(32, "A grant is not its transactions.", credit_checks.GRANTS_ARE_THEIR_TRANSACTIONS),
+    Check(32, "A grant paid otherwise.", credit_checks.LINES_ARE_PAID_BY_THEIR_GRANTS),
+    Check(32, "Credit was not given back.", credit_checks.VOID_INVOICES_GAVE_CREDIT_BACK),
+    Check(33, "Credit notes do not add up.", credit_checks.INVOICES_ARE_LOWERED_BY_THEIR_NOTES),
 )
 
 
