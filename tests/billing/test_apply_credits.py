@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from postpaid.billing import correct
-from postpaid.billing.apply_credits import preview_credits
 from postpaid.billing.finalize import finalize
+from postpaid.billing.imagine import imagine
 from postpaid.billing.issue_credit_notes import NewCreditNote, issue
 from postpaid.billing.manage_credit_grants import NewGrant, expire_grants, grant_credit
 from postpaid.billing.move_balance import adjust_balance
@@ -62,7 +62,8 @@ def test_grants_pay_for_usage_and_then_the_balance_for_the_rest(database: Databa
     drafted(world)
     [draft, _] = world.invoices()
     with database.connection() as conn:
-        expected = preview_credits(conn, world.at(END), draft)
+        owners = customers.load(conn, world.act.account_id, [draft.customer_id])
+        expected = imagine(conn, world.at(END), [draft], owners)
     world.pass_time(FINAL)
 
     for invoice in world.invoices():

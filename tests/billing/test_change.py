@@ -12,9 +12,11 @@ from postpaid.billing.change import (
     ChangePayment,
     ItemChange,
     ProrationBehavior,
+    cancel_now,
     change,
     finish,
 )
+from postpaid.billing.move_balance import adjust_balance
 from postpaid.billing.preview_change import preview_change
 from postpaid.core.errors import Conflict
 from postpaid.core.subscriptions import Subscription
@@ -160,4 +162,29 @@ def test_another_change_takes_the_place_of_one_that_waits(database: Database) ->
     [after] = world.subscriptions()
     assert (after.pending_update, after.items[0].quantity) == (None, 2)
     assert [each.status for each in world.invoices() if each.id == first.invoice_id] == ["void"]
+    assert world.findings() == []
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["changed again", "canceled"])
+def test_the_balance_that_a_dropped_update_gave_back_pays_for_what_comes_next(
+    database: Database, ends: bool
+) -> None:
+    """Credit paid a part of the update's invoice; voiding that gives it back."""
+    world = make_world(database, 1, card="pm_card_chargeCustomerFail")
+    [customer_id] = world.customer_ids
+    [before] = world.subscriptions()
+    act = world.at(MIDDLE)
+    with database.transaction() as conn:
+        adjust_balance(conn, act, customer_id, amount=-700, currency="usd")
+        pending = seats([before], payment=ChangePayment.PENDING_IF_INCOMPLETE)
+        [held] = change(conn, act, pending)
+    finish(database, act, held)
+    with database.transaction() as conn:
+        if ends:
+            cancel_now(conn, act, before.id, invoice_now=True, prorate=True)
+        else:
+            change(conn, act, seats(world.subscriptions(), quantity=2))
+    first, *rest = world.invoices()
+    assert (first.status, first.starting_balance, first.ending_balance) == ("void", -700, 0)
+    assert [each.starting_balance for each in rest] == [-700]
     assert world.findings() == []

@@ -13,7 +13,7 @@ from postpaid.core.subscriptions import (
     TrialEndBehavior,
     UsageInvoicing,
 )
-from postpaid.storage import customers, subscriptions
+from postpaid.storage import customers, subscriptions, subscriptions_due
 from postpaid.storage.database import Database
 from statements import counted
 from world import END, HOUR, World, make_world
@@ -59,7 +59,7 @@ def _with_features(database: Database, of_each: int) -> World:
 def _statements(database: Database, of_each: int) -> tuple[list[str], int]:
     world = _with_features(database, of_each)
     with database.transaction() as conn, counted(conn) as statements:
-        due = subscriptions.claim_closing(conn, world.act.account_id, None, now=END, limit=500)
+        due = subscriptions_due.claim_closing(conn, world.act.account_id, None, now=END, limit=500)
         assert len(due) == of_each * len(FEATURES)
         drafts = close_periods(conn, world.at(END), due)
     return statements, len(drafts)

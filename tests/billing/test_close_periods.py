@@ -8,7 +8,7 @@ from postpaid.billing.close_periods import close_periods, preview
 from postpaid.billing.pass_time import close_due_periods, run_passes
 from postpaid.billing.subscribe import cancel_subscription
 from postpaid.core.errors import Conflict
-from postpaid.storage import subscriptions
+from postpaid.storage import subscriptions_due
 from postpaid.storage.database import Database
 from statements import counted
 from world import END, FEE, HOUR, START, World, make_world
@@ -133,7 +133,7 @@ def _statements_of_closing(database: Database, subscribers: int) -> list[str]:
     world = make_world(database, subscribers)
     world.use(world.customer_ids, 1234)
     with database.transaction() as conn, counted(conn) as statements:
-        due = subscriptions.claim_closing(
+        due = subscriptions_due.claim_closing(
             conn, world.act.account_id, None, now=END, limit=subscribers
         )
         assert len(close_periods(conn, world.at(END), due)) == subscribers

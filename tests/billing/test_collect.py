@@ -8,6 +8,7 @@ import pytest
 
 from postpaid import ids
 from postpaid.billing import collect, correct, pay
+from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.pass_time import (
     expire_unpaid,
     finalize_due_drafts,
@@ -15,8 +16,8 @@ from postpaid.billing.pass_time import (
     settle_abandoned,
 )
 from postpaid.billing.perform import Act, Answer, perform
-from postpaid.billing.subscribe import NewItem, NewSubscription, subscribe
 from postpaid.billing.subscribe import finish as finish_subscribing
+from postpaid.billing.subscribe import subscribe
 from postpaid.core.errors import ActionNotAllowed, Conflict
 from postpaid.core.invoicing import Invoice
 from postpaid.core.subscriptions import SubscriptionStatus

@@ -15,19 +15,19 @@ from postpaid.billing.close_periods import close_periods
 from postpaid.billing.compose import compose
 from postpaid.billing.finalize import finalize
 from postpaid.billing.manage_coupons import create_coupon
-from postpaid.billing.manage_discounts import (
-    AskedDiscount,
-    Wanted,
-    choose,
-    discounts_from,
-    redeem,
-)
+from postpaid.billing.manage_discounts import AskedDiscount, Wanted, choose, discounts_from, redeem
 from postpaid.billing.manage_tax_rates import create_tax_rate
 from postpaid.core.discounts import Coupon, Duration
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoicing import Invoice
 from postpaid.core.tax_rates import TaxRate
-from postpaid.storage import coupons, customers, subscriptions
+from postpaid.storage import (
+    coupons,
+    customers,
+    subscription_items,
+    subscriptions,
+    subscriptions_due,
+)
 from postpaid.storage.database import Connection, Database
 from statements import counted
 from world import END, FEE, HOUR, World, make_world
@@ -61,13 +61,13 @@ def adjust_all(world: World, coupon_id: str) -> None:
             items = tuple(replace(item, tax_rate_ids=[rate.id]) for item in each.items)
             after.append(replace(each, discount_ids=[discount.id], items=items))
         subscriptions.update_many(conn, world.act.account_id, after)
-        subscriptions.update_items(
+        subscription_items.update_many(
             conn, world.act.account_id, [item for each in after for item in each.items]
         )
 
 
 def drafts_of(conn: Connection, world: World) -> list[Invoice]:
-    due = subscriptions.claim_closing(conn, world.act.account_id, None, now=END, limit=500)
+    due = subscriptions_due.claim_closing(conn, world.act.account_id, None, now=END, limit=500)
     return close_periods(conn, world.at(END), due)
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from postpaid.billing import collect, correct, subscribe
 from postpaid.billing import pay as payment
+from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.manage_customers import delete_customer
 from postpaid.billing.pass_time import PASSES, run_passes, settle_abandoned
-from postpaid.billing.subscribe import NewItem, NewSubscription
 from postpaid.core.errors import BillingError
 from postpaid.storage.database import Connection, Database
 from world import END, FEE, HOUR, START, World, make_world

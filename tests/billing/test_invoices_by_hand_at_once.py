@@ -9,15 +9,12 @@ from decimal import Decimal
 import pytest
 
 from postpaid.billing import manage_settings
+from postpaid.billing.decide_items import ItemChange, NewInvoiceItem
 from postpaid.billing.draft_invoices import NewInvoice, create_invoice
 from postpaid.billing.edit_lines import Removal, add_lines, remove_lines, update_lines
 from postpaid.billing.finalize import finalize
 from postpaid.billing.lock_invoices import lock_invoices
-from postpaid.billing.manage_invoice_items import (
-    ItemChange,
-    NewInvoiceItem,
-    create_invoice_item,
-)
+from postpaid.billing.manage_invoice_items import create_invoice_item
 from postpaid.billing.pay import finalize_now
 from postpaid.billing.perform import Act
 from postpaid.billing.price_items import Asking

@@ -17,8 +17,9 @@ from postpaid.billing import (
     manage_payment_methods,
     manage_test_clocks,
 )
+from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.perform import Act
-from postpaid.billing.subscribe import NewItem, NewSubscription, subscribe
+from postpaid.billing.subscribe import subscribe
 from postpaid.core.catalog import Price, UsageType
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, PaymentFailed
 from postpaid.core.metering import Aggregation
@@ -26,6 +27,7 @@ from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
 from postpaid.core.subscriptions import SubscriptionStatus
 from postpaid.storage import (
+    accounts,
     customers,
     events,
     invoices,
@@ -43,11 +45,14 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def act() -> Act:
-    """An act at noon; ids are counted, so that they ascend and can be foretold."""
+def act(conn: Connection) -> Act:
+    """An act at noon in an account of its own; ids are counted, so that they can be foretold."""
+    accounts.insert(conn, "acct_manage", "Manage", livemode=False, country="US", now=NOON)
+    account = accounts.find_by_name(conn, "Manage", livemode=False)
+    assert account is not None
     numbers = count(1)
     return Act(
-        account_id=1,
+        account_id=account.account_id,
         livemode=False,
         actor="key_1",
         now=NOON,

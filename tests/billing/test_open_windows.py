@@ -13,10 +13,10 @@ import pytest
 
 from postpaid import ids
 from postpaid.billing import subscribe
+from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.check_usage import milliseconds
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.record_usage import Reported, record_usage
-from postpaid.billing.subscribe import NewItem, NewSubscription
 from postpaid.core.periods import Interval, Recurrence, period_at_index
 from postpaid.core.subscriptions import Subscription
 from postpaid.storage import catalog, usage_totals

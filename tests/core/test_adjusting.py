@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from postpaid.core.adjusting import Applied, TaxReason, adjusted, percent_of, spread
 from postpaid.core.discounts import Coupon, Duration
-from postpaid.core.invoicing import (
-    BillingReason,
-    Invoice,
-    InvoiceStatus,
-    Line,
-    with_lines,
-)
+from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, with_lines
+from postpaid.core.lines import Line
 from postpaid.core.pricing import DetailKind
 from postpaid.core.subscriptions import CollectionMethod
 from postpaid.core.tax_rates import TaxRate

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from postpaid.core.catalog import Price, Product, UsageType
 from postpaid.core.commitments import Commitment, check, share, whole_seconds
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import Line, Obligation, lines_of, with_commitment
+from postpaid.core.lines import Line, Obligation, lines_of, with_commitment
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
 from postpaid.core.subscriptions import Sold

@@ -33,7 +33,8 @@ from postpaid.core.credits import (
     with_credits,
 )
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
+from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
+from postpaid.core.lines import Line
 from postpaid.core.pricing import DetailKind
 from postpaid.core.subscriptions import CollectionMethod
 from postpaid.core.values import replace

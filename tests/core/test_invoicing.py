@@ -9,27 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postpaid.core.catalog import Price, Product, UsageType
+from postpaid.core.closings import closing_lines
+from postpaid.core.cycles import advanced, started_items
 from postpaid.core.errors import ActionNotAllowed
 from postpaid.core.invoicing import (
     BillingReason,
     Invoice,
     InvoiceAction,
     InvoiceStatus,
-    Line,
-    closing_lines,
     draft,
     finalized,
     invoice_number,
-    lines_of,
-    metered_items,
     metered_obligations,
     next_status,
-    obligation_of,
-    opening_lines,
     paid,
     voided,
     with_lines,
     with_usage,
+)
+from postpaid.core.lines import (
+    Line,
+    lines_of,
+    metered_items,
+    obligation_of,
+    opening_lines,
 )
 from postpaid.core.money import MAX_MINOR, plain
 from postpaid.core.periods import Interval, Recurrence
@@ -41,8 +44,6 @@ from postpaid.core.subscriptions import (
     Sold,
     Subscription,
     SubscriptionStatus,
-    advanced,
-    started_items,
 )
 
 S, A = InvoiceStatus, InvoiceAction

@@ -19,8 +19,9 @@ from postpaid.core.credits import (
     GrantMovement,
     GrantTransaction,
 )
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
+from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
 from postpaid.core.ledger import Entry, LedgerAccount, LedgerKind, Taken, Transaction, earned
+from postpaid.core.lines import Line
 from postpaid.core.pricing import DetailKind
 from postpaid.core.subscriptions import CollectionMethod
 

@@ -16,6 +16,7 @@ from postpaid.core.money import (
     format_amount,
     plain,
     round_minor,
+    round_part,
     to_money,
 )
 
@@ -120,6 +121,21 @@ def test_rounding_is_symmetric_and_moves_at_most_half_a_unit(amount):
     rounded = round_minor(amount)
     assert round_minor(amount.copy_negate()) == -rounded
     assert abs(Fraction(amount) - rounded) <= Fraction(1, 2)
+
+
+@given(st.integers(-(10**15), 10**15), st.integers(1, 10**6))
+def test_a_part_is_rounded_as_its_decimal_is_where_it_has_one(numerator, thousandths):
+    decimal = Decimal(numerator).scaleb(-3)
+    assert round_part(Fraction(decimal)) == round_minor(decimal)
+    nearest = round_part(Fraction(numerator, thousandths))
+    assert abs(Fraction(numerator, thousandths) - nearest) <= Fraction(1, 2)
+
+
+def test_a_part_without_an_end_goes_to_the_nearest_and_too_much_is_refused():
+    assert [round_part(Fraction(n, 3)) for n in (1, 2, -1, -2)] == [0, 1, 0, -1]
+    assert [round_part(Fraction(n, 2)) for n in (1, 3, -1, -3)] == [1, 2, -1, -2]
+    with pytest.raises(ValueError, match="can be billed"):
+        round_part(Fraction(MAX_MINOR * 3 + 2, 3))
 
 
 def test_rounding_does_not_depend_on_the_context_it_runs_in():

@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
+from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
+from postpaid.core.lines import Line
 from postpaid.core.pricing import DetailKind
 from postpaid.core.revisions import check_revisable, in_place, lines_again
 from postpaid.core.subscriptions import CollectionMethod

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from postpaid.core.catalog import Price, Product, UsageType
+from postpaid.core.cycles import advanced, settled, started_items
 from postpaid.core.errors import ActionNotAllowed
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
@@ -20,11 +21,8 @@ from postpaid.core.subscriptions import (
     Subscription,
     SubscriptionAction,
     SubscriptionStatus,
-    advanced,
     ended,
     next_status,
-    settled,
-    started_items,
 )
 
 S, A = SubscriptionStatus, SubscriptionAction

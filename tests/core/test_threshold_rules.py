@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from postpaid.core.allotments import bill
 from postpaid.core.catalog import Price, Product, UsageType
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import usage_lines
+from postpaid.core.lines import usage_lines
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model, Tier, TiersMode
 from postpaid.core.subscriptions import (

@@ -14,7 +14,7 @@ from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows
 
-OURS, THEIRS = 1, 2
+OURS, THEIRS = -11, -12  # nobody else's, who may have committed here
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -83,7 +83,7 @@ def test_a_page_starts_where_the_account_has_something(conn: Connection, seven: 
     with pytest.raises(NotFound) as raised:
         customers.list_page(conn, OURS, Page(after=f"cus_{THEIRS}_3"))
     assert (raised.value.message, raised.value.param) == (
-        "No such customer: 'cus_2_3'",
+        f"No such customer: 'cus_{THEIRS}_3'",
         ("starting_after",),
     )
     with pytest.raises(NotFound) as raised:

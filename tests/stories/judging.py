@@ -1,10 +1,11 @@
-"""A client for stories that looks twice at every answer: is all there that the SDK expects?"""
+"""A client for stories that looks twice at every answer: is all there, and does it add up?"""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import stripe
+from adding_up import assert_adds_up
 
 from shapes import assert_shape
 
@@ -59,7 +60,7 @@ class JudgingClient(stripe.RequestsClient):
         return body, status, answered
 
     def judge(self, value: dict[str, Any]) -> None:
-        """Fails unless ``value``, and what it has in it, has its kind's shape."""
+        """Fails unless ``value``, and what it has in it, has its kind's shape, and adds up."""
         kind = value["object"]
         if kind == "list":
             assert isinstance(value["has_more"], bool)
@@ -72,5 +73,6 @@ class JudgingClient(stripe.RequestsClient):
             assert value == {"id": value["id"], "object": kind, "deleted": True}
             return
         assert_shape(value, KINDS[kind])
+        assert_adds_up(value)
         if kind == "event":
             self.judge(value["data"]["object"])

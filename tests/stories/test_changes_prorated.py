@@ -233,6 +233,7 @@ def test_what_a_void_invoice_charged_is_not_credited(town: Town) -> None:
     change(town, subscription.id, items=[{"id": item, "quantity": 1}])
     assert lines(next_invoice(town, clock, subscription.id)) == [
         ("Remaining time on Fee after 21 Jan 2026", 1100),
+        ("Unused time on Fee after 21 Jan 2026", -1100),  # paid in January; its credit is void too
         ("1 × Fee (at $31.00 / month)", 3100),
     ]
 

@@ -260,3 +260,38 @@ def test_a_last_invoice_takes_off_what_was_billed(town: Town) -> None:
     town.advance(clock, MONTH_BEGINS + 2 * DAY)
     town.client.v1.subscriptions.cancel(subscription.id, {"invoice_now": True})
     assert [each.total for each in town.invoices(subscription.id)] == [500, 100]
+
+
+@pytest.mark.parametrize("mode", ["flexible", "classic"])
+def test_a_threshold_that_resets_the_anchor_gives_back_what_licences_paid(
+    town: Town, mode: str
+) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    half = town.client.v1.coupons.create({"percent_off": 50, "duration": "forever"}).id
+    fee = town.price(unit_amount=3100, product_data={"name": "Fee"})
+    subscription = town.subscribe(
+        ada,
+        billing_mode={"type": mode},
+        items=[
+            {"price": fee, "discounts": [{"coupon": half}]},
+            {"price": town.metered(unit_amount=5)},
+        ],
+        billing_thresholds={"amount_gte": 500, "reset_billing_cycle_anchor": True},
+    )
+    town.advance(clock, MONTH_BEGINS + 10 * DAY)
+    town.use(ada, "120")
+    town.advance(clock, MONTH_BEGINS + 10 * DAY + 2 * HOUR)
+    [_, renewal] = town.invoices(subscription.id)
+    assert [(line.description, line.amount) for line in renewal.lines.data] == [
+        ("Unused time on Fee after 11 Jan 2026", -1050),
+        ("120 × Calls (at $0.05 / month)", 600),
+        ("1 × Fee (at $31.00 / month)", 3100),
+    ]
+    assert (renewal.total, renewal.status) == (-1050 + 600 + 1550, "paid")
+    now = town.subscription(subscription.id)
+    begun = MONTH_BEGINS + 10 * DAY + 1
+    assert {item.current_period_start for item in now["items"].data} == {begun}
+    town.client.v1.subscriptions.cancel(subscription.id, {"invoice_now": True, "prorate": True})
+    last = town.invoices(subscription.id)[-1]
+    assert last.billing_reason == "subscription_update"

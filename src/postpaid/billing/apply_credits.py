@@ -24,6 +24,7 @@ from postpaid.core.credits import (
     with_balance,
     with_credits,
 )
+from postpaid.core.discounts import Discount
 from postpaid.core.invoicing import Invoice
 from postpaid.core.values import replace
 from postpaid.storage import balance_transactions, credit_grants, customers
@@ -46,12 +47,18 @@ class Applied:
 
 
 def apply_credits(
-    conn: Connection, act: Act, drafts: Sequence[Invoice], locked: Mapping[str, Customer]
+    conn: Connection,
+    act: Act,
+    drafts: Sequence[Invoice],
+    locked: Mapping[str, Customer],
+    *,
+    unwritten: Sequence[Discount] = (),
 ) -> Applied:
     """Let grants and then balances pay for the drafts, which are composed, in the order given.
 
     Reads one statement; ``write_applied`` does the rest for those that are finalized, and a preview
-    does without. A draft keeps its object where nothing pays for it.
+    does without. A draft keeps its object where nothing pays for it. ``unwritten`` is as for
+    ``compose``.
     """
     # Read.
     billing_usage = {
@@ -84,7 +91,7 @@ def apply_credits(
         left[draft.customer_id] = after
     taxed = [each for each in paid if each.total_taxes and each.total_credits]
     if taxed:  # credit comes before tax, which is less now
-        again = {each.id: each for each in compose(conn, act, taxed, locked)}
+        again = {each.id: each for each in compose(conn, act, taxed, locked, unwritten=unwritten)}
         paid = [again.get(each.id, each) for each in paid]
 
     settled: list[Invoice] = []
@@ -107,12 +114,6 @@ def apply_credits(
             )
             balances.append(transaction)
     return Applied(settled, customer_by_id, list(used.values()), grant_transactions, balances)
-
-
-def preview_credits(conn: Connection, act: Act, draft: Invoice) -> Invoice:
-    """The composed draft as it would be due if it were final now; nothing is written."""
-    known = customers.load(conn, act.account_id, [draft.customer_id])
-    return apply_credits(conn, act, [draft], known).drafts[0]
 
 
 def write_applied(conn: Connection, act: Act, applied: Applied) -> None:

@@ -20,7 +20,7 @@ from postpaid.billing.perform import Act
 from postpaid.core.invoicing import BillingReason, Invoice
 from postpaid.core.subscriptions import Catalog, Item, Subscription
 from postpaid.core.values import replace
-from postpaid.storage import catalog, subscriptions
+from postpaid.storage import catalog, subscription_items, subscriptions
 from postpaid.storage.database import Connection
 
 HELD_FOR = timedelta(hours=23)  # Stripe; but never beyond the running period
@@ -147,12 +147,12 @@ def write_changed(
         return
     agree_limits(conn, act, moved)
     new = [each for before, after in moved for each in _new_items(before, after)]
-    subscriptions.delete_items(
+    subscription_items.delete_many(
         conn,
         act.account_id,
         [each.id for before, after in moved for each in _new_items(after, before)],
     )
-    subscriptions.update_items(
+    subscription_items.update_many(
         conn,
         act.account_id,
         [
@@ -162,7 +162,7 @@ def write_changed(
             if each not in before.items and each not in new
         ],
     )
-    subscriptions.insert_items(conn, act.account_id, new)
+    subscription_items.insert_many(conn, act.account_id, new)
     subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
     open_windows(conn, act, [_with_new_windows(before, after) for before, after in moved], sold)
     announce(conn, act, [_updated(before, after) for before, after in moved])

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from postpaid.billing.measure import recount
-from postpaid.core.invoicing import Obligation, lines_of
+from postpaid.core.lines import Obligation, lines_of
 from postpaid.storage import catalog, checks
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.usage_totals import Window

@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 
 from postpaid.billing import change as changing
 from postpaid.billing import collect
-from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.apply_updates import write_changed
+from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.perform import Act
-from postpaid.billing.subscribe import NewItem, NewSubscription, subscribe
+from postpaid.billing.subscribe import subscribe
+from postpaid.billing.write_schedules import write
 from postpaid.core.changes import Change, ProrationBehavior
+from postpaid.core.cycles import rescheduled
 from postpaid.core.errors import BillingError
 from postpaid.core.schedules import (
     EndBehavior,
@@ -33,14 +35,7 @@ from postpaid.core.schedules import (
     started,
     switched,
 )
-from postpaid.core.subscriptions import (
-    ENDED,
-    BillingMode,
-    Catalog,
-    CollectionMethod,
-    Subscription,
-    rescheduled,
-)
+from postpaid.core.subscriptions import ENDED, BillingMode, Catalog, CollectionMethod, Subscription
 from postpaid.core.values import replace
 from postpaid.storage import catalog, payments, subscription_schedules, subscriptions
 from postpaid.storage.database import Connection, Database
@@ -109,9 +104,8 @@ def start(
     ``wall`` is the same act by the wall clock. Raises what ``subscribe`` raises.
     """
     begun = subscribe(conn, wall, first_subscription(schedule, act.now))
-    after = started(schedule, begun.subscription_id)
-    subscription_schedules.update_many(conn, act.account_id, [after])
-    announce(conn, act, [updated(schedule, after)])
+    after = started(schedule, begun.subscription_id, act.now)
+    write(conn, act, [(schedule, after)])
     return after, begun.attempt_ids
 
 
@@ -193,34 +187,12 @@ def read_catalog(
     return catalog.load_sold(conn, act.account_id, ids)
 
 
-def write(conn: Connection, act: Act, pairs: Sequence[tuple[Schedule, Schedule]]) -> None:
-    """Write what the schedules are now, and say so."""
-    subscription_schedules.update_many(conn, act.account_id, [after for _, after in pairs])
-    announce(conn, act, [updated(before, after) for before, after in pairs])
-
-
-def updated(before: Schedule, after: Schedule) -> Announcement:
-    """What happened to the schedule, in Stripe's words."""
-    ends = {
-        ScheduleStatus.COMPLETED: "completed",
-        ScheduleStatus.RELEASED: "released",
-        ScheduleStatus.CANCELED: "canceled",
-    }
-    what = ends.get(after.status) if before.status != after.status else None
-    return Announcement(
-        f"subscription_schedule.{what or 'updated'}",
-        "subscription_schedule",
-        after.id,
-        after,
-        None if what else changes(before, after),
-    )
-
-
 def _turn(
     act: Act, schedule: Schedule, subscription: Subscription, sold: Catalog, turns: _Turns
 ) -> None:
     """Decide what the end of the running phase brings."""
     assert schedule.phase_index is not None
+    assert schedule.due_at is not None
     due_at, following = schedule.phases[schedule.phase_index].end_at, schedule.phase_index + 1
     if subscription.status in ENDED:
         action = (
@@ -229,6 +201,9 @@ def _turn(
             else ScheduleAction.CANCEL
         )
         turns.schedules.append((schedule, over(schedule, action, now=act.now)))
+        return
+    if schedule.due_at < due_at:
+        turns.schedules.append((schedule, replace(schedule, due_at=due_at)))  # its end is near
         return
     if subscription.closes_at is None:  # it is not paid yet, or paused
         turns.later.append(replace(schedule, due_at=act.now + LATER))
@@ -253,11 +228,11 @@ def _turn(
         after = rescheduled(replace(after, items=items, **ends), due_at)
         turns.switches.append((subscription, after))
         if is_switch(subscription, phase, sold):
-            turns.schedules.append((schedule, moved(schedule, following)))
+            turns.schedules.append((schedule, moved(schedule, following, act.now)))
         return
     if any(item.period_end <= due_at for item in subscription.items):
         return
-    turns.schedules.append((schedule, moved(schedule, following)))
+    turns.schedules.append((schedule, moved(schedule, following, act.now)))
     asked = change_of(subscription, phase, sold)
     within = all(each.period_start <= due_at <= each.period_end for each in subscription.items)
     late = due_at if within and due_at < act.now else None

@@ -16,31 +16,30 @@ from decimal import Decimal
 from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.apply_updates import write_changed
+from postpaid.billing.change import read_known
 from postpaid.billing.compose import compose
+from postpaid.billing.decide_change import decide_cut
 from postpaid.billing.finalize import finalize
 from postpaid.billing.measure import measure
+from postpaid.billing.net_prices import net_prices
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
 from postpaid.billing.watch_thresholds import read_catalog, windows_of
-from postpaid.core.invoicing import (
-    BillingReason,
-    Invoice,
-    Line,
-    billed_lines,
-    draft,
-    obligation_of_line,
-)
-from postpaid.core.subscriptions import Catalog, Subscription, advanced
-from postpaid.core.thresholds import (
-    ZERO,
-    Standing,
-    cut_short,
-    may_bill,
-    reaches_amount,
-    standings,
-)
+from postpaid.core.cycles import advanced
+from postpaid.core.invoice_items import InvoiceItem
+from postpaid.core.invoicing import BillingReason, Invoice, draft
+from postpaid.core.lines import Line, billed_lines, obligation_of_line
+from postpaid.core.subscriptions import Catalog, Subscription
+from postpaid.core.thresholds import ZERO, Standing, cut_short, may_bill, reaches_amount, standings
 from postpaid.core.values import replace
-from postpaid.storage import customers, invoices, subscriptions, thresholds
+from postpaid.storage import (
+    customers,
+    invoice_items,
+    invoices,
+    subscription_items,
+    subscriptions,
+    thresholds,
+)
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.payments import PaymentAttempt
@@ -116,17 +115,24 @@ def bill_thresholds(
         for each in reached
         if each.before.threshold_resets_anchor and (after := cut_short(each.before, act.now))
     ]
+    unused = _unused(conn, act, renewing, sold, locked)
 
     # Write.
     drafts = [each.invoice for each in due]
     invoices.insert_many(conn, act.account_id, drafts)
     subscriptions.update_many(conn, act.account_id, [each.after for each in due])
-    subscriptions.update_items(
+    subscription_items.update_many(
         conn, act.account_id, [item for each in due for item in each.after.items]
     )
+    invoice_items.insert_many(conn, act.account_id, unused)
     write_changed(conn, act, renewing, sold)
     open_windows(conn, act, [advanced(after, sold) for _, after in renewing], sold)
-    announce(conn, act, [said for each in due for said in _announcements(each)])
+    announce(
+        conn,
+        act,
+        [said for each in due for said in _announcements(each)]
+        + [Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in unused],
+    )
     final = finalize(conn, act, drafts, locked)
     charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
     return collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
@@ -190,6 +196,35 @@ def _decide(
         ),
     )
     return Billed(subscription, after, invoice)
+
+
+def _unused(
+    conn: Connection,
+    act: Act,
+    renewing: Sequence[tuple[Subscription, Subscription]],
+    sold: Catalog,
+    locked: Mapping[str, Customer],
+) -> list[InvoiceItem]:
+    """Credits of the licences whose periods are cut short: they pay the next one in full.
+
+    The renewal takes them. No statement where all that renews is metered.
+    """
+    licensed = [
+        (before, after)
+        for before, after in renewing
+        if any(not sold[item.billing_price_id].price.metered for item in before.items)
+    ]
+    if not licensed:
+        return []
+    running = [before for before, _ in licensed]
+    known = read_known(conn, act, running, ())
+    nets = net_prices(conn, act, [(each, each) for each in running], sold, locked)
+    known = replace(known, nets=nets)
+    return [
+        item
+        for before, after in licensed
+        for item in decide_cut(act, before, known, at=after.anchor_at)
+    ]
 
 
 def _lines(standing: Standing, sold: Catalog) -> list[Line]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.correct import void
 from postpaid.billing.perform import Act
+from postpaid.billing.write_schedules import end_with
 from postpaid.core.invoicing import InvoiceStatus
 from postpaid.core.subscriptions import (
     Subscription,
@@ -71,6 +72,7 @@ def _end(
 ) -> list[Subscription]:
     over = [ended(each, action, now=act.now, reason=reason) for each in running]
     subscriptions.update_many(conn, act.account_id, over)
+    end_with(conn, act, list(zip(running, over, strict=True)))
     announce(
         conn,
         act,

@@ -36,7 +36,8 @@ from postpaid.core.changes import (
     UsagePricing,
 )
 from postpaid.core.errors import InvalidRequest, NotFound, PaymentFailed
-from postpaid.core.invoicing import Invoice, InvoiceStatus, obligation_of
+from postpaid.core.invoicing import Invoice, InvoiceStatus
+from postpaid.core.lines import obligation_of
 from postpaid.core.prorations import Charge
 from postpaid.core.subscriptions import (
     ENDED,
@@ -100,8 +101,7 @@ def change(conn: Connection, act: Act, asked: Sequence[Change]) -> list[Changed]
         return []
     # Read.
     found, locked, wall, act = lock_all(conn, act, [each.subscription_id for each in asked])
-    discard(conn, act, [each for each in found.values() if each.pending_update])
-    found = subscriptions.load(conn, act.account_id, found)
+    found, locked = drop_pending(conn, act, found, locked)
     known = read_known(conn, act, list(found.values()), asked)
 
     # Decide.
@@ -212,8 +212,8 @@ def cancel_now(
     """
     # Read.
     found, locked, wall, act = lock_all(conn, act, [subscription_id])
-    discard(conn, act, [each for each in found.values() if each.pending_update])
-    [before] = subscriptions.load(conn, act.account_id, [subscription_id]).values()
+    found, locked = drop_pending(conn, act, found, locked)
+    [before] = found.values()
     if before.status in ENDED:
         raise NotFound.of("subscription", subscription_id)
     before = replace(
@@ -269,6 +269,26 @@ def lock_all(
     assert len(moments) == 1, "the subscriptions live at one time"
     [(now, clock_id)] = moments
     return found, locked, act.now, act.at(now, clock_id)
+
+
+def drop_pending(
+    conn: Connection,
+    act: Act,
+    found: Mapping[str, Subscription],
+    locked: Mapping[str, Customer],
+) -> tuple[dict[str, Subscription], dict[str, Customer]]:
+    """The subscriptions without their pending updates, and the customers as that leaves them.
+
+    An update's invoice that is void gives back what a balance paid of it.
+    """
+    waiting = [each for each in found.values() if each.pending_update]
+    if not waiting:
+        return dict(found), dict(locked)
+    discard(conn, act, waiting)
+    return (
+        subscriptions.load(conn, act.account_id, found),
+        customers.load(conn, act.account_id, locked),
+    )
 
 
 def read_known(
@@ -383,8 +403,11 @@ def write_bills(
 def finalize_bills(
     conn: Connection, act: Act, drafts: Iterable[Invoice], locked: Mapping[str, Customer]
 ) -> dict[str, Invoice]:
-    """Those that are charged automatically, made final; a sent one keeps its hour of grace."""
-    ready = [each for each in drafts if each.finalizes_at is None]
+    """Those that are charged automatically, made final; a sent one keeps its hour of grace.
+
+    What is not collected for now stays a draft, too.
+    """
+    ready = [each for each in drafts if each.finalizes_at is None and each.auto_advance]
     if not ready:
         return {}
     return {each.id: each for each in finalize(conn, act, ready, locked, parks=False)}

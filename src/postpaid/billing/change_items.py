@@ -9,7 +9,7 @@ from postpaid.billing.perform import Act
 from postpaid.core.changes import Extra
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoice_items import InvoiceItem
-from postpaid.core.invoicing import Line
+from postpaid.core.lines import Line
 from postpaid.core.money import round_minor
 from postpaid.core.pricing import DetailKind, rate, total
 from postpaid.core.prorations import Proration

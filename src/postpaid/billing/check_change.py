@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from postpaid.billing.check_sold import ITEMS_MAX, NewItem, NewSubscription, check_sold
 from postpaid.billing.perform import Act
-from postpaid.billing.subscribe import ITEMS_MAX, NewItem, NewSubscription, check_sold
 from postpaid.core.changes import Change, ItemChange, UsagePricing
 from postpaid.core.errors import ActionNotAllowed, BillingError, Conflict, InvalidRequest, NotFound
 from postpaid.core.subscriptions import ENDED, Catalog, Item, Subscription, SubscriptionStatus
@@ -26,7 +26,7 @@ class Move:
     asked_quantity: int | None
 
 
-def check_status(before: Subscription, now: datetime) -> None:
+def check_status(before: Subscription, change: Change, now: datetime) -> None:
     """Raises ``ActionNotAllowed``, or ``Conflict`` while a period of it waits to be closed."""
     if before.status in ENDED:
         raise ActionNotAllowed(
@@ -37,6 +37,11 @@ def check_status(before: Subscription, now: datetime) -> None:
         raise ActionNotAllowed(
             "This subscription cannot be changed until its first invoice is paid.",
             code="subscription_incomplete",
+        )
+    if before.status == SubscriptionStatus.PAUSED and (change.resets_anchor or change.trial_end_at):
+        raise ActionNotAllowed(
+            "This subscription is paused: nothing is billed until it is resumed, which can begin "
+            "its periods anew."
         )
     if before.closes_at is not None and before.closes_at <= now:
         raise Conflict("A period of this subscription is being closed; try again in a moment.")

@@ -8,34 +8,25 @@ the period moved on, and if it did not, the unique key on the name would stop it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.compose import compose
-from postpaid.billing.decide_close import (
-    Closed,
-    Known,
-    credited_items,
-    decide_close,
-    needs_means,
-)
+from postpaid.billing.decide_close import Closed, Known, credited_items, decide_close, needs_means
 from postpaid.billing.gather_items import gather_items, put_items_on
+from postpaid.billing.imagine import NOTHING, Imagined, imagine
 from postpaid.billing.measure import measure
 from postpaid.billing.open_windows import open_next_windows
 from postpaid.billing.perform import Act
+from postpaid.billing.write_schedules import end_with
+from postpaid.core.cycles import advanced, bills_now, next_moment, reminds_now
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoice_items import InvoiceItem
-from postpaid.core.invoicing import BillingReason, Invoice, metered_items, obligation_of
+from postpaid.core.invoicing import Invoice
+from postpaid.core.lines import metered_items, obligation_of
 from postpaid.core.prorations import Charge
-from postpaid.core.subscriptions import (
-    Catalog,
-    Subscription,
-    SubscriptionStatus,
-    advanced,
-    bills_now,
-    next_moment,
-    reminds_now,
-)
+from postpaid.core.subscriptions import Catalog, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
 from postpaid.storage import (
     catalog,
@@ -43,11 +34,15 @@ from postpaid.storage import (
     customers,
     invoices,
     payment_methods,
+    subscription_items,
     subscriptions,
+    subscriptions_due,
     usage_totals,
 )
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
+
+ROUNDS = 3  # of moments that a preview looks ahead for one that bills something
 
 
 def close_periods(conn: Connection, act: Act, due: Sequence[Subscription]) -> list[Invoice]:
@@ -81,14 +76,15 @@ def close_periods(conn: Connection, act: Act, due: Sequence[Subscription]) -> li
     invoices.insert_many(conn, act.account_id, composed)
     put_items_on(conn, act, composed)
     subscriptions.update_many(conn, act.account_id, [each.after for each in closed])
-    subscriptions.update_items(
+    subscription_items.update_many(
         conn, act.account_id, [item for each in closed for item in each.after.items]
     )
-    subscriptions.park(conn, act.account_id, parked)
+    subscriptions_due.park(conn, act.account_id, parked)
     renewed = [
         each.after for each in closed if each.after.closes_at is not None and bills_now(each.before)
     ]
     open_next_windows(conn, act, renewed, sold)
+    end_with(conn, act, [(each.before, each.after) for each in closed if each.after.ended_at])
     announce(conn, act, [said for each in closed for said in _announcements(each)])
     return composed
 
@@ -98,39 +94,66 @@ def preview(
     act: Act,
     running: Sequence[Subscription],
     *,
+    imagined: Imagined = NOTHING,
     pending: Mapping[str, Sequence[InvoiceItem]] | None = None,
 ) -> Invoice | None:
     """The first invoice that the subscriptions' next boundaries will bring, with the usage so far.
 
-    What waits for it is ``pending`` by subscription, or by default what does at present. Where
-    usage is on an invoice of its own, it is the other one. None when none is to come. Raises
-    ``InvalidRequest`` when it could not be billed.
+    What waits for it is ``pending`` by subscription, or by default what does at present, with what
+    is ``imagined``. Where usage is on an invoice of its own, it is the other one. None when none is
+    to come. Raises ``InvalidRequest`` when it could not be billed.
     """
+    if not running:
+        return None
     # Read.
     sold = _read_sold(conn, act, running)
-    upcoming = [
+    owners = customers.load(conn, act.account_id, {each.customer_id for each in running})
+    upcoming = sorted(_to_bill(running, sold), key=lambda each: (_moment(each), each.id))
+    waiting = gather_items(conn, act, upcoming) if pending is None else pending
+    present = _at_present(act, owners.values())
+    found: list[Closed] = []
+    for _ in range(ROUNDS):  # a trial's end may bill nothing, and what comes after it does
+        if not upcoming:
+            break
+        known = _read(
+            conn,
+            present,
+            upcoming,
+            owners,
+            sold,
+            {each.id: imagined.among(waiting.get(each.id, ()), each.currency) for each in upcoming},
+        )
+
+        # Decide.
+        closed = [_closing(act, each, known) for each in upcoming]
+        found += [each for each in closed if each.invoices]
+        upcoming = _to_bill([each.after for each in closed if not each.invoices], sold)
+    if not found:
+        return None
+    first = min(found, key=lambda each: (_moment(each.before), each.before.id))
+    at_close = act.at(_moment(first.before), act.clock_id)
+    return imagine(conn, at_close, first.invoices, owners, unwritten=imagined.discounts)
+
+
+def _closing(act: Act, subscription: Subscription, known: Known) -> Closed:
+    try:
+        return decide_close(act.at(_moment(subscription), act.clock_id), subscription, known)
+    except ValueError as unbillable:
+        raise InvalidRequest(str(unbillable), param="subscription") from None
+
+
+def _to_bill(running: Iterable[Subscription], sold: Catalog) -> list[Subscription]:
+    """Those that will be billed by themselves, as they will be when something of them ends."""
+    return [
         _until_it_bills(each, sold)
         for each in running
         if each.ended_at is None and each.status != SubscriptionStatus.PAUSED
     ]
-    owners = customers.load(conn, act.account_id, {each.customer_id for each in upcoming})
-    present = _at_present(act, owners.values())
-    if pending is None:
-        pending = gather_items(conn, act, upcoming)
-    known = _read(conn, present, upcoming, owners, sold, pending)
 
-    # Decide.
-    for each in sorted(upcoming, key=lambda each: (each.closes_at, each.id)):
-        assert each.closes_at is not None, "only a subscription that closes is closed"
-        try:
-            at_close = act.at(each.closes_at, act.clock_id)
-            drafts = decide_close(at_close, each, known).invoices
-        except ValueError as unbillable:
-            raise InvalidRequest(str(unbillable), param="subscription") from None
-        if drafts:
-            [invoice] = compose(conn, at_close, drafts[-1:], owners)
-            return replace(invoice, billing_reason=BillingReason.UPCOMING, finalizes_at=None)
-    return None
+
+def _moment(subscription: Subscription) -> datetime:
+    assert subscription.closes_at is not None, "only a subscription that closes is closed"
+    return subscription.closes_at
 
 
 def _at_present(act: Act, owners: Iterable[Customer]) -> Act:

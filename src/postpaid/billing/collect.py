@@ -15,6 +15,7 @@ from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.apply_updates import apply_paid
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post
+from postpaid.core.cycles import settled
 from postpaid.core.errors import (
     InvalidRequest,
     NotFound,
@@ -26,12 +27,7 @@ from postpaid.core.invoicing import (
     paid,
 )
 from postpaid.core.ledger import Transaction, payment
-from postpaid.core.subscriptions import (
-    TRANSITIONS,
-    CollectionMethod,
-    SubscriptionAction,
-    settled,
-)
+from postpaid.core.subscriptions import TRANSITIONS, CollectionMethod, SubscriptionAction
 from postpaid.core.values import replace
 from postpaid.outside.gateways.protocol import (
     ChargeRequest,

@@ -12,15 +12,11 @@ from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_uncollectible, post_voided
 from postpaid.billing.release_usage import release_usage
+from postpaid.billing.write_schedules import end_with
+from postpaid.core.cycles import settled
 from postpaid.core.errors import Conflict
 from postpaid.core.invoicing import Invoice, InvoiceStatus, uncollectible, voided
-from postpaid.core.subscriptions import (
-    ENDED,
-    SubscriptionAction,
-    SubscriptionStatus,
-    ended,
-    settled,
-)
+from postpaid.core.subscriptions import ENDED, SubscriptionAction, SubscriptionStatus, ended
 from postpaid.storage import invoices, payments, subscriptions
 from postpaid.storage.database import Connection
 
@@ -135,6 +131,8 @@ def _follow(conn: Connection, act: Act, subscription_id: str) -> None:
         after = before if is_owing else settled(before, SubscriptionAction.PAY)
     if after != before:
         subscriptions.update_many(conn, act.account_id, [after])
+        if after.ended_at:
+            end_with(conn, act, [(before, after)])
         announce(
             conn,
             act,

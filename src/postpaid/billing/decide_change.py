@@ -13,23 +13,32 @@ from fractions import Fraction
 
 from postpaid.billing.change_items import item_of_extra, item_of_proration, item_of_usage
 from postpaid.billing.check_change import Move, check_items, check_status, moves, proration_moment
+from postpaid.billing.decide_close import fate
 from postpaid.billing.gather_items import lines_of_items
 from postpaid.billing.net_prices import Nets
 from postpaid.billing.perform import Act
 from postpaid.core.changes import Change, ProrationBehavior, UsagePricing
+from postpaid.core.commitments import Commitment
+from postpaid.core.cycles import (
+    next_moment,
+    on_trial,
+    recurrence_of,
+    rescheduled,
+    started,
+    trial_items,
+    zone_of,
+)
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoice_items import InvoiceItem
-from postpaid.core.invoicing import (
-    GRACE,
-    BillingReason,
-    Invoice,
+from postpaid.core.invoicing import BillingReason, Invoice, draft
+from postpaid.core.lines import (
     Line,
-    draft,
     licensed_quantity,
     lines_of,
     obligation_of,
     opening_zero_line,
     usage_lines,
+    with_commitment,
 )
 from postpaid.core.periods import Period, period_at_index
 from postpaid.core.pricing import free_quantity
@@ -51,13 +60,7 @@ from postpaid.core.subscriptions import (
     SubscriptionAction,
     SubscriptionStatus,
     ended,
-    next_moment,
     next_status,
-    on_trial,
-    recurrence_of,
-    rescheduled,
-    started,
-    zone_of,
 )
 from postpaid.core.values import replace
 from postpaid.storage.customers import Customer
@@ -104,7 +107,7 @@ def decide(
     ``ActionNotAllowed`` for a subscription that cannot change, ``InvalidRequest`` and ``NotFound``
     for what cannot be asked.
     """
-    check_status(before, act.now)
+    check_status(before, change, act.now)
     at = proration_moment(change, before, act.now)
     moved = moves(act, change, before, known.sold)
     check_items(change, before, customer, known.sold, moved)
@@ -141,6 +144,17 @@ def decide_end(
         raise InvalidRequest(str(unbillable), param="invoice_now") from None
 
 
+def decide_cut(
+    act: Act, before: Subscription, known: Known, *, at: datetime
+) -> tuple[InvoiceItem, ...]:
+    """What licences are credited, on the next invoice, when their periods are cut short ``at``."""
+    turn = Turn(act, Change(before.id), before, known, at)
+    for item in before.items:
+        if not known.sold[item.billing_price_id].price.metered:
+            turn.credit(item)
+    return tuple(turn.bill.items)
+
+
 @dataclass(slots=True)
 class Turn:
     """One subscription on its way to another state, with what that bills so far."""
@@ -161,8 +175,13 @@ class Turn:
         return self.before.billing_mode == BillingMode.FLEXIBLE
 
     @property
+    def rests(self) -> bool:
+        """Whether nothing is billed for the time being: on a trial, or paused."""
+        return self.tries or self.before.status == SubscriptionStatus.PAUSED
+
+    @property
     def prorates(self) -> bool:
-        return self.change.proration != ProrationBehavior.NONE and not self.tries
+        return self.change.proration != ProrationBehavior.NONE and not self.rests
 
     def decide(self, moves: Sequence[Move], *, alone: bool) -> Decision:
         now, before = self.act.now, self.before
@@ -181,6 +200,8 @@ class Turn:
 
         items = [self._moved(after, each, resets, begins_trial) for each in moves]
         after = replace(after, items=tuple(each for each in items if each is not None))
+        if resets or begins_trial:
+            self._keep_commitment()
         if begins_trial:
             assert trial_end is not None
             start = before.trial_start_at if self.tries and before.trial_start_at else now
@@ -198,10 +219,11 @@ class Turn:
     def end(self, *, invoice_now: bool) -> Decision:
         for item in reversed(self.before.items):
             if self._sold(item.billing_price_id).price.metered:
-                if invoice_now and not self.tries:
+                if invoice_now and not self.rests:
                     self.bill.lines += self._usage_lines(item)
             elif self.prorates:
                 self.credit(item)
+        self._keep_commitment()
         after = ended(
             self.before,
             SubscriptionAction.CANCEL,
@@ -219,7 +241,7 @@ class Turn:
         old, new, sold = move.old, move.new, self.known.sold
         if resets or begins_trial:
             if old is not None:
-                self._finish_period(old, leaves=new is None)
+                self._finish_period(old, leaves=new is None, waits=begins_trial)
             if new is None or begins_trial:
                 return new  # a trial places and charges its items by itself
             return self.begun(after, replace(new, generation=old.generation + 1 if old else 0))
@@ -273,7 +295,16 @@ class Turn:
 
     def _placed(self, item: Item, *, fresh: bool) -> Item:
         """The item in the period that runs now by its price's own recurrence."""
-        if fresh:
+        if self.tries:
+            assert self.before.trial_start_at and self.before.trial_end_at, "a trial ends"
+            trying = replace(self.before, items=(item,))
+            [item] = trial_items(
+                trying,
+                self.known.sold,
+                start=self.before.trial_start_at,
+                end=self.before.trial_end_at,
+            )
+        elif fresh:
             placed = started(self.before, item, self.known.sold, self.act.now)
             beside = [
                 each
@@ -303,7 +334,8 @@ class Turn:
         """The licence, charged for the rest of its period."""
         sold = self._sold(item.price_id)
         if sold.price.metered or not self.prorates:
-            return item
+            paused = self.before.status == SubscriptionStatus.PAUSED
+            return replace(item, charge_ids=[]) if paused and not sold.price.metered else item
         made = self._item_of(
             item,
             charge_of_rest(
@@ -317,7 +349,9 @@ class Turn:
             ),
         )
         self.bill.items.append(made)
-        return replace(item, charge_ids=[made.id])
+        # What was debited before may be owed back again: its credit may be made void.
+        before = [each.id for each in self.known.charges.get(item.id, ())]
+        return replace(item, charge_ids=[*before, made.id])
 
     def credit(self, item: Item) -> None:
         """The unused rest of what the licence was debited, or in classic mode would cost."""
@@ -348,14 +382,19 @@ class Turn:
         if any(line.quantity for line in lines):
             self.bill.items += [item_of_usage(self.act, self.before, line) for line in lines]
 
-    def _finish_period(self, old: Item, *, leaves: bool) -> None:
-        """The period ends now: what was used is billed, what was paid in advance is credited."""
+    def _finish_period(self, old: Item, *, leaves: bool, waits: bool) -> None:
+        """The period ends now: what was used is billed, what was paid in advance is credited.
+
+        Usage ``waits`` as invoice items where no invoice is made at once.
+        """
         if not self._sold(old.billing_price_id).price.metered:
             if self.prorates:
                 self.credit(old)
         elif leaves:
             self._leave(old)
-        elif not self.tries:
+        elif waits and not self.rests:
+            self.settle(old)
+        elif not self.rests:
             self.bill.lines += self._usage_lines(old)
 
     def begun(self, after: Subscription, item: Item) -> Item:
@@ -379,6 +418,15 @@ class Turn:
         ending = replace(item, period_end=self.act.now)
         lines = usage_lines(self.before, ending, self.known.sold, used)
         return [replace(line, id=self.act.new_id("il")) for line in lines]
+
+    def _keep_commitment(self) -> None:
+        """The subscription's own, for the part of a period that ends now."""
+        agreed = Commitment(self.before.minimum_amount, self.before.maximum_amount)
+        if agreed:
+            lines = with_commitment(self.bill.lines, agreed, self.before.id)
+            self.bill.lines = [
+                line if line.id else replace(line, id=self.act.new_id("il")) for line in lines
+            ]
 
     def _item_of(self, item: Item, proration: Proration) -> InvoiceItem:
         return item_of_proration(self.act, self.before, item, self._sold(item.price_id), proration)
@@ -407,7 +455,9 @@ class Turn:
         lines += sorted(  # newest item first, each item's as they are (Stripe)
             self.bill.lines, key=lambda line: line.subscription_item_id or "", reverse=True
         )
-        charged = after.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY
+        collects, grace = fate(self.before)
+        if collects and after.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY:
+            grace = None  # final at once
         starts = [item.period_start for item in self.before.items]
         invoice = draft(
             invoice_id,
@@ -415,21 +465,21 @@ class Turn:
             lines,
             reason=BillingReason.SUBSCRIPTION_UPDATE,
             period=(min(*starts, now) if resets else now, now),
-            auto_advance=True,
-            finalizes_at=None if charged else now + GRACE,
+            auto_advance=collects,
+            finalizes_at=None if grace is None else now + grace,
             now=now,
         )
         return Decision(self.before, replace(after, latest_invoice_id=invoice.id), made, invoice)
 
     def _resets_by_itself(self, moves: Sequence[Move]) -> bool:
         """Classic: another interval, or a price where there was none, begins the count anew."""
-        if self.flexible or self.tries:
+        if self.flexible or self.rests:
             return False
         return self._changes_interval(moves) or self._begins_to_cost(moves)
 
     def _is_invoiced_at_once(self, moves: Sequence[Move]) -> bool:
         """Stripe: when the billing period of a licence changes, or it begins to cost something."""
-        return not self.tries and (self._changes_interval(moves) or self._begins_to_cost(moves))
+        return not self.rests and (self._changes_interval(moves) or self._begins_to_cost(moves))
 
     def _changes_interval(self, moves: Iterable[Move]) -> bool:
         sold = self.known.sold

@@ -12,17 +12,11 @@ from decimal import Decimal
 
 from postpaid.billing.gather_items import lines_of_items
 from postpaid.billing.perform import Act
+from postpaid.core.closings import closing_lines
+from postpaid.core.cycles import advanced, bills_now, closing_items, ends_now, trial_ends_now
 from postpaid.core.invoice_items import InvoiceItem
-from postpaid.core.invoicing import (
-    GRACE,
-    BillingReason,
-    Invoice,
-    Line,
-    closing_lines,
-    draft,
-    lines_of,
-    obligation_of,
-)
+from postpaid.core.invoicing import GRACE, BillingReason, Invoice, draft
+from postpaid.core.lines import Line, lines_of, obligation_of
 from postpaid.core.openings import pays_running, whole_period
 from postpaid.core.pricing import DetailKind
 from postpaid.core.prorations import (
@@ -41,13 +35,8 @@ from postpaid.core.subscriptions import (
     SubscriptionStatus,
     TrialEndBehavior,
     UsageInvoicing,
-    advanced,
-    bills_now,
-    closing_items,
     ended,
-    ends_now,
     paused,
-    trial_ends_now,
 )
 from postpaid.core.values import replace
 
@@ -215,7 +204,7 @@ def _draft(
 ) -> Invoice:
     at = subscription.closes_at
     assert at is not None
-    collects, grace = _fate(after)
+    collects, grace = fate(after)
     return draft(
         act.new_id("in"),
         subscription,
@@ -228,7 +217,7 @@ def _draft(
     )
 
 
-def _fate(after: Subscription) -> tuple[bool, timedelta | None]:
+def fate(after: Subscription) -> tuple[bool, timedelta | None]:
     """Whether the invoice is collected, and in what time it is final; None is never by itself.
 
     While collection is paused an invoice stays a draft, or is final and then void or written off.

@@ -9,15 +9,15 @@ from enum import StrEnum
 from postpaid.billing.decide_change import Decision, Known, Turn
 from postpaid.billing.perform import Act
 from postpaid.core.changes import Change, ProrationBehavior
-from postpaid.core.errors import InvalidRequest
+from postpaid.core.cycles import next_moment, started
+from postpaid.core.errors import ActionNotAllowed, InvalidRequest
 from postpaid.core.subscriptions import (
     Item,
     Subscription,
     SubscriptionAction,
-    next_moment,
+    SubscriptionStatus,
     next_status,
     paused,
-    started,
 )
 from postpaid.core.values import replace
 
@@ -46,6 +46,16 @@ class Resumption:
     resets_anchor: bool = True
     proration: ProrationBehavior = ProrationBehavior.CREATE_PRORATIONS
     prorated_at: datetime | None = None
+
+
+def check_pause(status: SubscriptionStatus, asked: Pause | Resumption) -> None:
+    """Raises ``ActionNotAllowed`` for what cannot be paused, or is not paused."""
+    if isinstance(asked, Resumption) and status != SubscriptionStatus.PAUSED:
+        raise ActionNotAllowed(
+            f"You can only resume subscriptions that are paused. This subscription is {status}."
+        )
+    action = SubscriptionAction.PAUSE if isinstance(asked, Pause) else SubscriptionAction.RESUME
+    next_status(status, action)
 
 
 def decide_pause(act: Act, before: Subscription, known: Known, asked: Pause) -> Decision:

@@ -10,6 +10,7 @@ from typing import Any
 from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.compose import compose
+from postpaid.billing.decide_items import CURRENCY
 from postpaid.billing.edit_draft import LINES_MAX, check_room, edit_draft
 from postpaid.billing.gather_items import lines_of_items, put_items_on
 from postpaid.billing.lock_invoices import lock_invoices
@@ -21,7 +22,6 @@ from postpaid.billing.manage_discounts import (
     redeem,
     remove_left_out,
 )
-from postpaid.billing.manage_invoice_items import CURRENCY
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.number_invoices import check_given_number
 from postpaid.billing.perform import Act
@@ -32,10 +32,11 @@ from postpaid.core.invoicing import (
     Invoice,
     InvoiceAction,
     InvoiceStatus,
-    Line,
+    empty_draft,
     next_status,
     with_lines,
 )
+from postpaid.core.lines import Line
 from postpaid.core.revisions import check_revisable, lines_again
 from postpaid.core.subscriptions import CollectionMethod, Subscription
 from postpaid.core.values import replace
@@ -215,89 +216,47 @@ def send_invoice(conn: Connection, act: Act, invoice_id: str) -> Invoice:
 def _blank(
     act: Act, customer: Customer, subscription: Subscription | None, currency: str
 ) -> Invoice:
+    """A draft of a person's, as the customer's invoices are."""
     custom_fields = customer.invoice_custom_fields
-    return Invoice(
-        id=act.new_id("in"),
-        customer_id=customer.id,
-        subscription_id=subscription.id if subscription else None,
-        clock_id=customer.clock_id,
-        status=InvoiceStatus.DRAFT,
-        number=None,
-        billing_reason=BillingReason.MANUAL,
-        collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
-        days_until_due=None,
-        currency=currency,
-        auto_advance=False,
-        period_start=act.now,
-        period_end=act.now,
-        subtotal=0,
-        total=0,
-        starting_balance=0,
-        ending_balance=None,
-        amount_due=0,
-        amount_paid=0,
-        paid_out_of_band=False,
-        attempted=False,
-        attempt_count=0,
-        next_attempt_at=None,
-        finalizes_at=None,
-        due_at=None,
-        default_payment_method_id=None,
-        payment_intent_id=None,
-        customer_snapshot=None,
-        description=None,
+    return replace(
+        empty_draft(
+            act.new_id("in"),
+            customer.id,
+            subscription_id=subscription.id if subscription else None,
+            clock_id=customer.clock_id,
+            reason=BillingReason.MANUAL,
+            collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
+            days_until_due=None,
+            currency=currency,
+            period=(act.now, act.now),
+            now=act.now,
+        ),
         footer=customer.invoice_footer,
-        metadata={},
         subscription_metadata=subscription.metadata if subscription else None,
-        created_at=act.now,
-        finalized_at=None,
-        paid_at=None,
-        voided_at=None,
-        marked_uncollectible_at=None,
         appearance={"custom_fields": list(custom_fields)} if custom_fields else None,
     )
 
 
 def _revision(act: Act, original: Invoice) -> Invoice:
     """A draft that says what the original says, and stands where it stands."""
-    return Invoice(
-        id=act.new_id("in"),
-        customer_id=original.customer_id,
-        subscription_id=original.subscription_id,
-        clock_id=original.clock_id,
-        status=InvoiceStatus.DRAFT,
-        number=None,
-        billing_reason=original.billing_reason,
-        collection_method=original.collection_method,
-        days_until_due=original.days_until_due,
-        currency=original.currency,
-        auto_advance=False,
-        period_start=original.period_start,
-        period_end=original.period_end,
-        subtotal=0,
-        total=0,
-        starting_balance=0,
-        ending_balance=None,
-        amount_due=0,
-        amount_paid=0,
-        paid_out_of_band=False,
-        attempted=False,
-        attempt_count=0,
-        next_attempt_at=None,
-        finalizes_at=None,
-        due_at=None,
+    return replace(
+        empty_draft(
+            act.new_id("in"),
+            original.customer_id,
+            subscription_id=original.subscription_id,
+            clock_id=original.clock_id,
+            reason=original.billing_reason,
+            collection_method=original.collection_method,
+            days_until_due=original.days_until_due,
+            currency=original.currency,
+            period=(original.period_start, original.period_end),
+            now=act.now,
+        ),
         default_payment_method_id=original.default_payment_method_id,
-        payment_intent_id=None,
-        customer_snapshot=None,
         description=original.description,
         footer=original.footer,
         metadata=original.metadata,
         subscription_metadata=original.subscription_metadata,
-        created_at=act.now,
-        finalized_at=None,
-        paid_at=None,
-        voided_at=None,
-        marked_uncollectible_at=None,
         discount_ids=original.discount_ids,
         tax_rate_ids=original.tax_rate_ids,
         threshold_reason=original.threshold_reason,
@@ -319,11 +278,11 @@ def _with_fields(
         check_tax_rates(conn, act, {("default_tax_rates",): after.tax_rate_ids})
     if after.given_number is not None and after.given_number != before.given_number:
         check_given_number(conn, act, after.given_number, other_than=after.id)
-    _check_due(act, before, after, given)
+    _check_due(act, after, given)
     return _scheduled(act, before, after, given)
 
 
-def _check_due(act: Act, before: Invoice, after: Invoice, given: Mapping[str, Any]) -> None:
+def _check_due(act: Act, after: Invoice, given: Mapping[str, Any]) -> None:
     """When it is due is said of what is sent, in one of two ways (Stripe)."""
     sent = after.collection_method == CollectionMethod.SEND_INVOICE
     for param, name in (("days_until_due", "days_until_due"), ("due_date", "due_at")):

@@ -11,7 +11,7 @@ from postpaid.billing.correct import void
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import InvoiceStatus
 from postpaid.core.subscriptions import Subscription
-from postpaid.storage import invoices, subscriptions
+from postpaid.storage import invoices, subscriptions, subscriptions_due
 from postpaid.storage.database import Connection, Database
 
 BATCH = 500
@@ -36,7 +36,7 @@ def discard(conn: Connection, act: Act, waiting: Sequence[Subscription]) -> None
 def expire_updates(database: Database, act: Act, wall: datetime) -> int:
     """Pending updates whose payment did not come in time."""
     with database.transaction() as conn:
-        late = subscriptions.claim_expiring_updates(
+        late = subscriptions_due.claim_expiring_updates(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
         discard(conn, act, late)

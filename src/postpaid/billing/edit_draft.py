@@ -8,14 +8,8 @@ from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.compose import compose
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import (
-    Invoice,
-    InvoiceAction,
-    InvoiceStatus,
-    Line,
-    next_status,
-    with_lines,
-)
+from postpaid.core.invoicing import Invoice, InvoiceAction, InvoiceStatus, next_status, with_lines
+from postpaid.core.lines import Line
 from postpaid.storage import invoices
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection

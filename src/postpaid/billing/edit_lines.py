@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from postpaid.billing.decide_items import ItemChange, NewInvoiceItem
 from postpaid.billing.edit_draft import edit_draft
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.manage_discounts import Wanted, choose, redeem
-from postpaid.billing.manage_invoice_items import (
-    ItemChange,
-    NewInvoiceItem,
-    change_items,
-    delete_items,
-    make_items,
-)
+from postpaid.billing.manage_invoice_items import change_items, delete_items, make_items
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.perform import Act
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, Path
 from postpaid.core.invoice_items import InvoiceItem, line_of
-from postpaid.core.invoicing import Invoice, InvoiceAction, Line, next_status
+from postpaid.core.invoicing import Invoice, InvoiceAction, next_status
+from postpaid.core.lines import Line
 from postpaid.core.values import replace
 from postpaid.storage import invoice_items
 from postpaid.storage.customers import Customer

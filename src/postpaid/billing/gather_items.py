@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from postpaid.billing.perform import Act
 from postpaid.core.invoice_items import InvoiceItem, line_of, newest_first
-from postpaid.core.invoicing import Invoice, Line
+from postpaid.core.invoicing import Invoice
+from postpaid.core.lines import Line
 from postpaid.core.subscriptions import Subscription
 from postpaid.storage import invoice_items
 from postpaid.storage.database import Connection

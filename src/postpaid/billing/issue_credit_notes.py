@@ -30,7 +30,8 @@ from postpaid.core.credit_notes import (
 )
 from postpaid.core.credits import BalanceReason
 from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, NotFound
-from postpaid.core.invoicing import Invoice, InvoiceStatus, Line, paid
+from postpaid.core.invoicing import Invoice, InvoiceStatus, paid
+from postpaid.core.lines import Line
 from postpaid.core.subscriptions import SubscriptionAction
 from postpaid.core.values import replace
 from postpaid.storage import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes
@@ -138,6 +138,35 @@ def create_price(
     said.append(Announcement("price.created", "price", price.id, price))
     announce(conn, act, said)
     return price
+
+
+def create_prices(
+    conn: Connection, act: Act, asked: Sequence[tuple[Mapping[str, Any], Path]]
+) -> list[Price]:
+    """Add prices of products that are there, each with where in the request it was asked for.
+
+    Raises ``NotFound`` for a product that is not, and ``InvalidRequest`` for a recurrence that
+    cannot be. No statement for none.
+    """
+    if not asked:
+        return []
+    # Read.
+    product_ids = {fields["product_id"] for fields, _ in asked}
+    products = catalog.load_products(conn, act.account_id, product_ids)
+
+    # Decide.
+    made: list[Price] = []
+    for fields, param in asked:
+        price = _new_price(act, fields)
+        if price.product_id not in products:
+            raise NotFound.of("product", price.product_id, param=(*param, "product"))
+        _check_recurrence(price, (*param, "recurring"))
+        made.append(price)
+
+    # Write.
+    catalog.insert_prices(conn, act.account_id, made)
+    announce(conn, act, [Announcement("price.created", "price", each.id, each) for each in made])
+    return made
 
 
 def update_price(

@@ -15,12 +15,14 @@ from postpaid.billing.begin_phases import (
     items_of,
     read_catalog,
     start,
-    write,
 )
 from postpaid.billing.change import Changed
+from postpaid.billing.check_phases import check_phases
+from postpaid.billing.check_sold import check_sold
 from postpaid.billing.perform import Act
-from postpaid.billing.subscribe import check_sold
+from postpaid.billing.write_schedules import write
 from postpaid.core.changes import ProrationBehavior
+from postpaid.core.cycles import rescheduled
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.schedules import (
     RUNNING,
@@ -32,6 +34,8 @@ from postpaid.core.schedules import (
     ScheduleAction,
     ScheduleStatus,
     change_of,
+    due_in,
+    moved,
     over,
     phase_at,
     resolved,
@@ -42,7 +46,6 @@ from postpaid.core.subscriptions import (
     Catalog,
     Subscription,
     SubscriptionStatus,
-    rescheduled,
 )
 from postpaid.core.values import replace
 from postpaid.storage import catalog, customers, subscription_schedules, subscriptions
@@ -75,6 +78,7 @@ def create_schedule(conn: Connection, act: Act, asked: NewSchedule) -> tuple[Sch
         raise NotFound.of("customer", asked.customer_id, param="customer")
     wall, act = act, act.at(customer.now(act.now), customer.clock_id)
     sold = _read_sold(conn, act, asked.phases)
+    check_phases(conn, act, customer.id, asked.phases)
 
     # Decide.
     phases = resolved(asked.phases, asked.start_at or act.now, sold)
@@ -133,7 +137,7 @@ def create_from_subscription(conn: Connection, act: Act, subscription_id: str) -
         status=ScheduleStatus.ACTIVE,
         subscription_id=subscription.id,
         phase_index=0,
-        due_at=phase.end_at,
+        due_at=due_in((phase,), 0, act.now),
     )
     subscription_schedules.insert(conn, act.account_id, schedule)
     write_changed(conn, act, [(subscription, replace(subscription, schedule_id=schedule.id))], {})
@@ -167,6 +171,7 @@ def update_schedule(
         _follow_end(conn, act, before, after)
     else:
         sold = _read_sold(conn, act, phases)
+        check_phases(conn, act, customer.id, phases, before)
         first = before.phases[0].start_at
         after = replace(after, phases=resolved(phases, first, sold))
         _check_sold(after, customer, sold, act.now)
@@ -216,6 +221,7 @@ def cancel_schedule(
             ended = changing.cancel_now(
                 conn, wall, before.subscription_id, invoice_now=invoice_now, prorate=prorate
             )
+            return after, ended  # the schedule has ended with it
     write(conn, act, [(before, after)])
     return after, ended
 
@@ -320,7 +326,7 @@ def _replace_running(
             "One of the phases must be the current one: its start_date is the running phase's.",
             param="phases",
         )
-    after = replace(after, phase_index=index, due_at=after.phases[index].end_at)
+    after = moved(after, index, act.now)
     was, now = before.current_phase, after.phases[index]
     assert was is not None
     assert before.subscription_id is not None

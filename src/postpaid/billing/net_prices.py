@@ -7,14 +7,8 @@ from fractions import Fraction
 
 from postpaid.billing.compose import compose
 from postpaid.billing.perform import Act
-from postpaid.core.invoicing import (
-    BillingReason,
-    Invoice,
-    draft,
-    licensed_quantity,
-    lines_of,
-    obligation_of,
-)
+from postpaid.core.invoicing import BillingReason, Invoice, draft
+from postpaid.core.lines import licensed_quantity, lines_of, obligation_of
 from postpaid.core.subscriptions import Catalog, Subscription
 from postpaid.core.values import replace
 from postpaid.storage.customers import Customer

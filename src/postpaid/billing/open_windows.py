@@ -11,14 +11,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from postpaid.billing.perform import Act
-from postpaid.core.subscriptions import (
-    Catalog,
-    Item,
-    Subscription,
-    SubscriptionStatus,
-    ends_now,
-    following,
-)
+from postpaid.core.cycles import ends_now, following
+from postpaid.core.subscriptions import Catalog, Item, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
 from postpaid.storage import alerts, usage, usage_totals
 from postpaid.storage.database import Connection

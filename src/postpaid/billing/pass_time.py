@@ -20,7 +20,7 @@ from postpaid.billing.manage_credit_grants import expire_grants
 from postpaid.billing.perform import Act
 from postpaid.billing.withhold import still_withheld, withhold
 from postpaid.core.credits import EXPIRY_GRACE
-from postpaid.storage import credit_grants, customers, due, invoices, payments, subscriptions
+from postpaid.storage import credit_grants, customers, due, invoices, payments, subscriptions_due
 from postpaid.storage.database import Connection, Database
 
 BATCH = 500  # subscriptions or invoices in one transaction
@@ -37,7 +37,7 @@ def run_passes(database: Database, act: Act, *, wall: datetime) -> int:
 def expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
     """Incomplete subscriptions whose first payment did not come within 23 hours."""
     with database.transaction() as conn:
-        unpaid = subscriptions.claim_expiring(
+        unpaid = subscriptions_due.claim_expiring(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
         cancel.expire(conn, act, unpaid)
@@ -47,7 +47,7 @@ def expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
 def close_due_periods(database: Database, act: Act, wall: datetime) -> int:
     """Subscriptions whose period has ended: to drafts."""
     with database.transaction() as conn:
-        ended = subscriptions.claim_closing(
+        ended = subscriptions_due.claim_closing(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
         close_periods(conn, act, ended)

@@ -9,12 +9,14 @@ from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.change import Changed
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_change import Decision
-from postpaid.billing.decide_pause import Pause, Resumption, decide_pause, decide_resumption
-from postpaid.billing.drop_updates import discard
+from postpaid.billing.decide_pause import (
+    Pause,
+    Resumption,
+    check_pause,
+    decide_pause,
+    decide_resumption,
+)
 from postpaid.billing.perform import Act
-from postpaid.core.errors import ActionNotAllowed
-from postpaid.core.subscriptions import SubscriptionAction, SubscriptionStatus, next_status
-from postpaid.storage import subscriptions
 from postpaid.storage.database import Connection
 
 
@@ -38,9 +40,9 @@ def resume(conn: Connection, act: Act, subscription_id: str, asked: Resumption) 
 def _turn(conn: Connection, act: Act, subscription_id: str, asked: Pause | Resumption) -> Changed:
     # Read.
     found, locked, wall, act = changing.lock_all(conn, act, [subscription_id])
-    discard(conn, act, [each for each in found.values() if each.pending_update])
-    [before] = subscriptions.load(conn, act.account_id, [subscription_id]).values()
-    _check(before.status, asked)
+    found, locked = changing.drop_pending(conn, act, found, locked)
+    [before] = found.values()
+    check_pause(before.status, asked)
     known = changing.read_known(conn, act, [before], ())
 
     # Decide.
@@ -69,12 +71,3 @@ def _turn(conn: Connection, act: Act, subscription_id: str, asked: Pause | Resum
     )
     invoice_id = drafts[0].id if drafts else None
     return Changed(subscription_id, invoice_id, [each.id for each in attempts])
-
-
-def _check(status: SubscriptionStatus, asked: Pause | Resumption) -> None:
-    if isinstance(asked, Resumption) and status != SubscriptionStatus.PAUSED:
-        raise ActionNotAllowed(
-            f"You can only resume subscriptions that are paused. This subscription is {status}."
-        )
-    action = SubscriptionAction.PAUSE if isinstance(asked, Pause) else SubscriptionAction.RESUME
-    next_status(status, action)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from postpaid.billing.perform import Act
-from postpaid.core.invoicing import BillingReason, Invoice, Line
+from postpaid.core.invoicing import BillingReason, Invoice
+from postpaid.core.lines import Line
 from postpaid.core.values import replace
-from postpaid.storage import subscriptions
+from postpaid.storage import subscription_items, subscriptions
 from postpaid.storage.database import Connection
 
 
@@ -26,7 +27,7 @@ def release_usage(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None
         for item in each.items
         if (amount := _billed_of(item.id, lines, item.period_end))
     ]
-    subscriptions.update_items(conn, act.account_id, changed)
+    subscription_items.update_many(conn, act.account_id, changed)
 
 
 def _billed_of(item_id: str, lines: Sequence[Line], period_end: datetime) -> int:

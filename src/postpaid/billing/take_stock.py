@@ -10,7 +10,7 @@ from decimal import Decimal
 from postpaid.billing.measure import measure
 from postpaid.billing.perform import Act
 from postpaid.core.allotments import Position, position
-from postpaid.core.invoicing import obligation_of
+from postpaid.core.lines import obligation_of
 from postpaid.core.periods import Period
 from postpaid.core.subscriptions import Item, Subscription
 from postpaid.storage import catalog, customers
@@ -38,7 +38,9 @@ def take_stock(conn: Connection, act: Act, subscriptions: Sequence[Subscription]
     """
     # Read.
     prices = catalog.load_prices(
-        conn, act.account_id, {item.billing_price_id for each in subscriptions for item in each.items}
+        conn,
+        act.account_id,
+        {item.billing_price_id for each in subscriptions for item in each.items},
     )
     metered = [
         (subscription, item, meter_id)

@@ -27,10 +27,11 @@ from postpaid.core.alerts import (
 )
 from postpaid.core.allotments import position
 from postpaid.core.catalog import Price
-from postpaid.core.invoicing import obligation_of
+from postpaid.core.cycles import zone_of
+from postpaid.core.lines import obligation_of
 from postpaid.core.metering import Aggregation, billable_quantity
 from postpaid.core.periods import Period, index_at, period_at_index
-from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus, zone_of
+from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
 from postpaid.storage import alerts, catalog, customers, subscriptions
 from postpaid.storage.alerts import Firing

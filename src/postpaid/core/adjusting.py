@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from postpaid.core.discounts import Coupon
-from postpaid.core.invoicing import Invoice, Line
-from postpaid.core.money import EXACT, round_minor
+from postpaid.core.invoicing import Invoice
+from postpaid.core.lines import Line
+from postpaid.core.money import EXACT, round_minor, round_part
 from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
 
 HUNDRED = Decimal(100)
-# A tax within an amount is a quotient, which may have no end. Fifty digits of it are enough to see
-# on which side of a half it is: amounts have 16, and a rate has 7.
-_QUOTIENT = Context(prec=50)
 
 
 class TaxReason(StrEnum):
@@ -244,5 +243,4 @@ def _taxes(amount: int, rates: Sequence[TaxRate], reason: TaxReason) -> dict[str
 
 def _within(amount: int, percentage: Decimal, all_within: Decimal) -> int:
     """The part of an amount that is this tax, when ``all_within`` percent of its net are in it."""
-    share = EXACT.multiply(Decimal(amount), percentage)
-    return round_minor(_QUOTIENT.divide(share, EXACT.add(HUNDRED, all_within)))
+    return round_part(amount * Fraction(percentage) / (100 + Fraction(all_within)))

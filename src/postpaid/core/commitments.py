@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.money import MAX_MINOR
+from postpaid.core.money import MAX_MINOR, round_part
 from postpaid.core.periods import Recurrence, period_at_index
 
 SECOND = timedelta(seconds=1)
@@ -90,7 +90,4 @@ def whole_seconds(
 
 
 def _part(amount: int | None, share: Fraction) -> int | None:
-    if amount is None:
-        return None
-    exact = amount * share  # never negative, so half up is half away from zero
-    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
+    return None if amount is None else round_part(amount * share)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import Invoice, Line
-from postpaid.core.money import EXACT, allocate, format_amount, round_minor
+from postpaid.core.invoicing import Invoice
+from postpaid.core.lines import Line
+from postpaid.core.money import EXACT, allocate, format_amount, plain, round_minor, round_part
 from postpaid.core.values import replace
 
 LINES_MAX = 250  # of a note given by lines
@@ -176,7 +178,7 @@ def line_as_asked(rest: Line, billed: Line, asked: AskedLine, *, at: int) -> Cre
         assert asked.quantity is not None, "one of them is given"
         if asked.quantity > billed.quantity:
             raise InvalidRequest(
-                f"The line {billed.id} has a quantity of {billed.quantity.normalize():f}.",
+                f"The line {billed.id} has a quantity of {plain(billed.quantity)}.",
                 param=("lines", at, "quantity"),
             )
         amount = _share(billed.amount, asked.quantity, billed.quantity)
@@ -288,15 +290,7 @@ def _part(rest: Line, part: int, whole: int, amount: int | None) -> CreditNoteLi
 
 def _share(amount: int, part: int | Decimal, whole: int | Decimal) -> int:
     """``part`` of ``whole`` of an amount, to the nearest minor unit, half away from zero."""
-    numerator, divisor = _ratio(part, whole)
-    units, rest = divmod(abs(amount) * numerator, divisor)
-    units += 2 * rest >= divisor
-    return units if amount >= 0 else -units
-
-
-def _ratio(part: int | Decimal, whole: int | Decimal) -> tuple[int, int]:
-    above, below = Decimal(part).as_integer_ratio(), Decimal(whole).as_integer_ratio()
-    return above[0] * below[1], above[1] * below[0]
+    return round_part(amount * Fraction(part) / Fraction(whole))
 
 
 def _shares(amounts: Mapping[str, int] | None, part: int, whole: int) -> dict[str, int] | None:

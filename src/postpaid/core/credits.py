@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from postpaid.core.adjusting import totaled
-from postpaid.core.invoicing import Invoice, Line
+from postpaid.core.invoicing import Invoice
+from postpaid.core.lines import Line
 from postpaid.core.values import replace
 
 # A period that ended just before its credit did is billed within the hour; credit waits for that.

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from postpaid.core.invoicing import Line
+from postpaid.core.lines import Line
 from postpaid.core.pricing import DetailKind
 
 

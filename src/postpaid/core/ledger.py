@@ -20,8 +20,9 @@ from postpaid.core.credits import (
     GrantMovement,
     GrantTransaction,
 )
-from postpaid.core.invoicing import Invoice, Line
-from postpaid.core.money import allocate
+from postpaid.core.invoicing import Invoice
+from postpaid.core.lines import Line
+from postpaid.core.money import allocate, round_part
 
 
 class LedgerAccount(StrEnum):
@@ -276,14 +277,7 @@ def earned(entry: Entry, posted_at: datetime, at: datetime) -> int:
     share = Fraction(
         (at - entry.period_start) // _TICK, (entry.period_end - entry.period_start) // _TICK
     )
-    return _round(-entry.amount * share)
-
-
-def _round(exact: Fraction) -> int:
-    """Half away from zero, as `round_minor` does, of what has no end as a decimal."""
-    whole, rest = divmod(abs(exact.numerator), exact.denominator)
-    rounded = whole + (2 * rest >= exact.denominator)
-    return rounded if exact >= 0 else -rounded
+    return round_part(-entry.amount * share)
 
 
 # ─── Legs ────────────────────────────────────────────────────────────────────────────────────

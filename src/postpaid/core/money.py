@@ -17,6 +17,7 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
+from fractions import Fraction
 from functools import total_ordering
 from types import MappingProxyType
 
@@ -133,6 +134,17 @@ def round_minor(amount: Decimal) -> int:
     if not (amount.is_finite() and -MAX_MINOR <= amount <= MAX_MINOR):
         raise ValueError(f"{amount} minor units is not an amount that can be billed.")
     return int(amount.to_integral_value(ROUND_HALF_UP))
+
+
+def round_part(part: Fraction) -> int:
+    """A part of an amount, which may have no end as a decimal, rounded as `round_minor` does.
+
+    On which side of a half it lies is all that the rounding asks. Raises ValueError for more than
+    `MAX_MINOR`.
+    """
+    whole, rest = divmod(abs(part.numerator), part.denominator)
+    near = round_minor(Decimal(whole + (2 * rest >= part.denominator)))
+    return near if part >= 0 else -near
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:

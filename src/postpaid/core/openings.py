@@ -8,8 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
+from postpaid.core.cycles import recurrence_of, zone_of
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import (
+from postpaid.core.lines import (
     Line,
     Obligation,
     licensed_quantity,
@@ -29,8 +30,6 @@ from postpaid.core.subscriptions import (
     Sold,
     Subscription,
     SubscriptionStatus,
-    recurrence_of,
-    zone_of,
 )
 from postpaid.core.values import replace
 
@@ -119,7 +118,7 @@ def first_lines(
                 for span in spans
                 if span.fraction == 1 and span.item.period_start >= subscription.created_at
             ]
-        lines += _licence_lines(subscription, sold, spans)
+        lines += licence_lines(subscription, sold, spans)
     return lines
 
 
@@ -137,8 +136,8 @@ def _is_backdated(subscription: Subscription) -> bool:
     return subscription.start_at < subscription.created_at
 
 
-def _licence_lines(subscription: Subscription, sold: Sold, spans: list[Span]) -> list[Line]:
-    """Flexible: a line for each period. Classic: one for all of them."""
+def licence_lines(subscription: Subscription, sold: Sold, spans: list[Span]) -> list[Line]:
+    """The lines of a licence's periods. Flexible: one for each. Classic: one for all of them."""
     if not spans:
         return []
     if subscription.billing_mode == BillingMode.CLASSIC and len(spans) > 1:

@@ -14,13 +14,12 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from postpaid.core.money import plain, round_minor
+from postpaid.core.money import plain, round_part
 from postpaid.core.periods import Period, fraction_remaining
 from postpaid.core.pricing import rate, total
 from postpaid.core.subscriptions import Sold
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_HALF = Decimal("0.5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,8 @@ class Charge:
     """What was debited in advance for a running period, and can be credited: a line, or an item.
 
     ``amount`` is minor units, ``discounts`` what came off it ({discount: minor units}).
-    ``line_id`` and ``invoice_id`` are None for an invoice item that is pending.
+    ``line_id`` and ``invoice_id`` are None for an invoice item that is pending. Credits that still
+    hold have given back ``returned`` minor units of it, for the time from ``returned_from`` on.
     """
 
     id: str
@@ -40,6 +40,8 @@ class Charge:
     quantity: Decimal
     period_start: datetime
     period_end: datetime
+    returned: int = 0
+    returned_from: datetime | None = None
 
     @property
     def net(self) -> int:
@@ -59,14 +61,8 @@ class Proration:
 
 
 def prorate(amount: Decimal, fraction: Fraction) -> int:
-    """``fraction`` of ``amount`` minor units, exactly, rounded once to whole ones.
-
-    A third has no decimal; on which side of a half the rest lies is all that the rounding asks.
-    """
-    exact = Fraction(amount) * fraction
-    whole, rest = divmod(abs(exact.numerator), exact.denominator)
-    near = Decimal(whole) + (_HALF if 2 * rest >= exact.denominator else 0)
-    return round_minor(near.copy_sign(Decimal(-1 if exact < 0 else 1)))
+    """``fraction`` of ``amount`` minor units, exactly, rounded once to whole ones."""
+    return round_part(Fraction(amount) * fraction)
 
 
 def list_amount(sold: Sold, quantity: int | None) -> Decimal:
@@ -77,15 +73,17 @@ def list_amount(sold: Sold, quantity: int | None) -> Decimal:
 def credits_of_charges(
     sold: Sold, charges: Sequence[Charge], *, at: datetime, zone: str
 ) -> list[Proration]:
-    """Flexible: the unused part of what was debited, one credit for each invoice that debited it.
+    """Flexible: the unused part of what was debited, one credit for each time it was debited.
 
-    What is pending yet is credited by itself. Nothing is credited that ended before ``at``.
+    What was given back is not given back again, unless that was made void. Nothing is credited
+    that ended before ``at``.
     """
     groups: dict[str, list[Charge]] = {}
     for charge in charges:
         if charge.period_end > at:
-            groups.setdefault(charge.invoice_id or charge.id, []).append(charge)
-    return [_credit_of(sold, group, at, zone) for group in groups.values()]
+            groups.setdefault(charge.obligation, []).append(charge)
+    found = [_credit_of(sold, group, at, zone) for group in groups.values()]
+    return [each for each in found if each is not None]
 
 
 def credit_at_list_price(
@@ -134,27 +132,21 @@ def _share(period: Period, at: datetime, until: datetime) -> Fraction:
     return fraction_remaining(period, at) - fraction_remaining(period, until)
 
 
-def _credit_of(sold: Sold, group: Sequence[Charge], at: datetime, zone: str) -> Proration:
-    owed = Fraction(0)
-    for charge in group:
-        period = Period(charge.period_start, charge.period_end)
-        owed += charge.net * _share(period, at, charge.period_end)
+def _credit_of(sold: Sold, group: Sequence[Charge], at: datetime, zone: str) -> Proration | None:
+    """What is left of one debit, whose lines are tiers; None when all of it was given back."""
     whole = group[0]
+    period = Period(whole.period_start, whole.period_end)
+    since = [each.returned_from for each in group if each.returned_from is not None]
+    until = min([whole.period_end, *since])
+    if until <= at or (since and until <= whole.period_start):
+        return None
+    net = sum(each.net for each in group)
+    amount = prorate(Decimal(-net), _share(period, at, whole.period_end))
+    amount += sum(each.returned for each in group)  # the rest, so that the whole is never exceeded
     credited: dict[str, Any] = {"invoice_item": whole.id}
     if whole.invoice_id is not None:
         credited = {"invoice": whole.invoice_id, "lines": [each.line_id for each in group]}
-    period = Period(whole.period_start, whole.period_end)
-    return _proration(
-        "Unused",
-        sold,
-        _units(group),
-        prorate(Decimal(-1), owed),
-        at,
-        period,
-        whole.period_end,
-        zone,
-        credited,
-    )
+    return _proration("Unused", sold, _units(group), amount, at, period, until, zone, credited)
 
 
 def _units(group: Iterable[Charge]) -> Decimal:

@@ -6,7 +6,8 @@ them with the revision's id behind, and get them as they are when the other is v
 
 from __future__ import annotations
 
-from postpaid.core.invoicing import Invoice, InvoiceStatus, Line
+from postpaid.core.invoicing import Invoice, InvoiceStatus
+from postpaid.core.lines import Line
 from postpaid.core.values import replace
 
 REVISABLE = frozenset({InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE, InvoiceStatus.VOID})

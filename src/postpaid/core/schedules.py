@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,7 @@ from postpaid.core.subscriptions import (
 from postpaid.core.values import replace
 
 PHASES_MAX = 50
+EXPIRING = timedelta(days=7)  # Stripe: so long before the end it is said that it is near
 
 
 class ScheduleStatus(StrEnum):
@@ -122,8 +123,9 @@ class Phase:
 class Schedule:
     """Phases that a subscription goes through, each beginning when the one before it ends.
 
-    ``due_at`` is when the next thing happens by itself: the first phase begins, or the running one,
-    ``phase_index``, ends. ``subscription_id`` is None until it starts and after it was released.
+    ``due_at`` is when the next thing happens by itself: the first phase begins, the running one,
+    ``phase_index``, ends, or of the last one the end is near. ``subscription_id`` is None until it
+    starts and after it was released.
     """
 
     id: str
@@ -148,24 +150,37 @@ class Schedule:
     def current_phase(self) -> Phase | None:
         return None if self.phase_index is None else self.phases[self.phase_index]
 
+    @property
+    def is_expiring(self) -> bool:
+        """Whether all that is left to happen is the end of the last phase."""
+        last = self.phase_index == len(self.phases) - 1
+        return last and self.due_at is not None and self.due_at >= self.phases[-1].end_at
+
 
 # ─── What happens ────────────────────────────────────────────────────────────────────────────
 
 
-def started(schedule: Schedule, subscription_id: str) -> Schedule:
+def due_in(phases: Sequence[Phase], index: int, now: datetime) -> datetime:
+    """When the next thing happens by itself in the phase: its end, or its end's being near."""
+    end_at = phases[index].end_at
+    is_far = index == len(phases) - 1 and now < end_at - EXPIRING
+    return end_at - EXPIRING if is_far else end_at
+
+
+def started(schedule: Schedule, subscription_id: str, now: datetime) -> Schedule:
     """The schedule in its first phase."""
     return replace(
         schedule,
         status=next_status(schedule.status, ScheduleAction.START),
         subscription_id=subscription_id,
         phase_index=0,
-        due_at=schedule.phases[0].end_at,
+        due_at=due_in(schedule.phases, 0, now),
     )
 
 
-def moved(schedule: Schedule, index: int) -> Schedule:
+def moved(schedule: Schedule, index: int, now: datetime) -> Schedule:
     """The schedule in another of its phases."""
-    return replace(schedule, phase_index=index, due_at=schedule.phases[index].end_at)
+    return replace(schedule, phase_index=index, due_at=due_in(schedule.phases, index, now))
 
 
 def over(schedule: Schedule, action: ScheduleAction, *, now: datetime) -> Schedule:

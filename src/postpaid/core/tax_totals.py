@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from postpaid.core.invoicing import Invoice, Line
+from postpaid.core.invoicing import Invoice
+from postpaid.core.lines import Line
+from postpaid.core.money import round_part
 
 
 def subtotal_excluding_tax(invoice: Invoice) -> int:
@@ -32,6 +34,4 @@ def _included_before_discounts(line: Line) -> int:
     after = line.amount - sum(discounts.values()) - sum((line.credits or {}).values())
     if not after:
         return included
-    scaled = Fraction(included * before, after)
-    halves = abs(scaled) + Fraction(1, 2)  # half away from zero, as money is rounded everywhere
-    return int(halves) if scaled > 0 else -int(halves)
+    return round_part(Fraction(included * before, after))

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from postpaid.core.allotments import bill
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import Line, lines_of, usage_obligation
+from postpaid.core.lines import Line, lines_of, usage_obligation
 from postpaid.core.pricing import MAX_QUANTITY, Model, TiersMode
 from postpaid.core.subscriptions import Catalog, Item, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
@@ -79,12 +79,6 @@ def check(subscription: Subscription, catalog: Catalog) -> None:
             )
     if subscription.threshold_amount is None:
         return
-    if subscription.threshold_resets_anchor and len(metered) < len(subscription.items):
-        raise InvalidRequest(
-            "reset_billing_cycle_anchor needs items that are all metered: the period of a licence "
-            "is paid already.",
-            param=("billing_thresholds", "reset_billing_cycle_anchor"),
-        )
     if not metered:
         raise InvalidRequest(
             "billing_thresholds need an item whose price has `usage_type=metered`.",

@@ -205,23 +205,9 @@ class _PriceRow:
     maximum_amount: int | None
 
 
-INSERT_PRICE = """
-INSERT INTO prices (account_id, id, product_id, active, currency, nickname, lookup_key,
-                    tax_behavior, metadata, interval, interval_count, usage_type, meter_id,
-                    unit_amount, tiers_mode, tiers, transform_divide_by, transform_round,
-                    created_at, minimum_amount, maximum_amount)
-VALUES (%(account_id)s, %(id)s, %(product_id)s, %(active)s, %(currency)s, %(nickname)s,
-        %(lookup_key)s, %(tax_behavior)s, %(metadata)s, %(interval)s, %(interval_count)s,
-        %(usage_type)s, %(meter_id)s, %(unit_amount)s, %(tiers_mode)s, %(tiers)s,
-        %(transform_divide_by)s, %(transform_round)s, %(created_at)s, %(minimum_amount)s,
-        %(maximum_amount)s)
-"""
-
-
-def insert_price(conn: Connection, account_id: int, price: Price) -> None:
-    """Add a price. Raises ``AlreadyExists`` when another has its lookup key."""
+@@COLS@@def _row(price: Price) -> _PriceRow:
     model = price.model
-    row = _PriceRow(
+    return _PriceRow(
         id=price.id,
         product_id=price.product_id,
         active=price.active,
@@ -243,6 +229,24 @@ def insert_price(conn: Connection, account_id: int, price: Price) -> None:
         minimum_amount=price.minimum_amount,
         maximum_amount=price.maximum_amount,
     )
+
+
+INSERT_PRICE = """
+INSERT INTO prices (account_id, id, product_id, active, currency, nickname, lookup_key,
+                    tax_behavior, metadata, interval, interval_count, usage_type, meter_id,
+                    unit_amount, tiers_mode, tiers, transform_divide_by, transform_round,
+                    created_at, minimum_amount, maximum_amount)
+VALUES (%(account_id)s, %(id)s, %(product_id)s, %(active)s, %(currency)s, %(nickname)s,
+        %(lookup_key)s, %(tax_behavior)s, %(metadata)s, %(interval)s, %(interval_count)s,
+        %(usage_type)s, %(meter_id)s, %(unit_amount)s, %(tiers_mode)s, %(tiers)s,
+        %(transform_divide_by)s, %(transform_round)s, %(created_at)s, %(minimum_amount)s,
+        %(maximum_amount)s)
+"""
+
+
+def insert_price(conn: Connection, account_id: int, price: Price) -> None:
+    """Add a price. Raises ``AlreadyExists`` when another has its lookup key."""
+    row = _row(price)
     tiers = None if row.tiers is None else Jsonb(row.tiers)
     try:
         conn.execute(INSERT_PRICE, parameters_of(account_id, row) | {"tiers": tiers})
@@ -250,6 +254,20 @@ def insert_price(conn: Connection, account_id: int, price: Price) -> None:
         if error.diag.constraint_name != "prices_lookup_key_once":
             raise
         raise _taken(price.lookup_key) from error
+
+
+_price_values = values_of(*PRICE_COLUMNS)
+
+
+def insert_prices(conn: Connection, account_id: int, prices: Sequence[Price]) -> None:
+    """Add prices without tiers and lookup keys."""
+    assert not any(each.model.tiers or each.lookup_key for each in prices), "plain prices"
+    copy_into(
+        conn,
+        "prices",
+        ("account_id", *PRICE_COLUMNS),
+        ((account_id, *_price_values(_row(each))) for each in prices),
+    )
 
 
 UPDATE_PRICE = """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from postpaid.core.prorations import Charge
+from postpaid.core.values import replace
 from postpaid.storage.database import Connection, fetch
 
 LOAD = """
@@ -35,8 +39,61 @@ SELECT n.id, n.obligation, n.invoice_id, l.id, n.amount, l.discounts, n.quantity
 def load(
     conn: Connection, account_id: int, ids: Collection[str], obligations: Collection[str]
 ) -> list[Charge]:
-    """The charges with these ids, and the lines of these obligations; none of a void invoice."""
+    """The charges with these ids, and the lines of these obligations; none of a void invoice.
+
+    They know what was given back of them, unless that invoice is void.
+    """
     if not ids and not obligations:
         return []
     parameters = {"account_id": account_id, "ids": list(ids), "obligations": list(obligations)}
-    return fetch(conn, Charge, LOAD, parameters)
+    found = fetch(conn, Charge, LOAD, parameters)
+    return _less_credits(conn, account_id, found) if found else []
+
+
+LOAD_CREDITS = """
+SELECT n.credited, n.amount, n.discounts, n.period_start
+  FROM invoice_items n
+  LEFT JOIN invoices i ON i.account_id = n.account_id AND i.id = n.invoice_id
+ WHERE n.account_id = %(account_id)s
+   AND n.credited IS NOT NULL
+   AND n.subscription_item_id IN (
+         SELECT subscription_item_id
+           FROM invoice_lines
+          WHERE account_id = %(account_id)s
+            AND id = ANY(%(ids)s)
+          UNION ALL
+         SELECT subscription_item_id
+           FROM invoice_items
+          WHERE account_id = %(account_id)s
+            AND id = ANY(%(ids)s))
+   AND n.period_end > %(since)s
+   AND (i.id IS NULL OR i.status <> 'void')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Credit:
+    credited: Mapping[str, Any]
+    amount: int
+    discounts: Mapping[str, int] | None
+    period_start: datetime
+
+
+def _less_credits(conn: Connection, account_id: int, found: Sequence[Charge]) -> list[Charge]:
+    """The charges with what was given back: of several lines, which are tiers, by the first."""
+    place_of = {key: i for i, each in enumerate(found) for key in (each.id, each.line_id) if key}
+    since = min(each.period_start for each in found)
+    parameters = {"account_id": account_id, "ids": list(place_of), "since": since}
+    charges = list(found)
+    for credit in fetch(conn, _Credit, LOAD_CREDITS, parameters):
+        names = credit.credited.get("lines") or [credit.credited.get("invoice_item")]
+        places = [place_of[name] for name in names if name in place_of]
+        if not places:
+            continue
+        charge = charges[min(places)]
+        charges[min(places)] = replace(
+            charge,
+            returned=charge.returned - credit.amount + sum((credit.discounts or {}).values()),
+            returned_from=min(charge.returned_from or credit.period_start, credit.period_start),
+        )
+    return charges

@@ -10,7 +10,8 @@ from datetime import datetime
 import psycopg
 
 from postpaid.core.errors import Conflict
-from postpaid.core.invoicing import Invoice, InvoiceStatus, Line
+from postpaid.core.invoicing import Invoice, InvoiceStatus
+from postpaid.core.lines import Line
 from postpaid.core.values import replace
 from postpaid.storage.database import (
     Connection,

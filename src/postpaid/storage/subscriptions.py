@@ -1,21 +1,15 @@
-"""Subscriptions and their items."""
+"""Subscriptions, with their items."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from postpaid.core.commitments import Commitment
-from postpaid.core.subscriptions import Item, Subscription, SubscriptionStatus
+from postpaid.core.subscriptions import Subscription, SubscriptionStatus
 from postpaid.core.values import replace
-from postpaid.storage.database import (
-    Connection,
-    as_json_rows,
-    copy_into,
-    fetch,
-    values_of,
-)
+from postpaid.storage import subscription_items
+from postpaid.storage.database import Connection, as_json_rows, copy_into, fetch, values_of
 from postpaid.storage.paging import Page, Rows, fetch_page
 
 COLUMNS = (
@@ -67,26 +61,6 @@ COLUMNS = (
     "invoice_settings",
     "payment_settings",
 )
-ITEM_COLUMNS = (
-    "id",
-    "subscription_id",
-    "price_id",
-    "quantity",
-    "period_index",
-    "period_start",
-    "period_end",
-    "metadata",
-    "created_at",
-    "generation",
-    "usage_from",
-    "usage_price_id",
-    "billed_quantity",
-    "billed_amount",
-    "charge_ids",
-    "discount_ids",
-    "tax_rate_ids",
-    "threshold_usage",
-)
 CHANGING = (
     "id",
     "status",
@@ -131,26 +105,7 @@ CHANGING = (
     "invoice_settings",
     "payment_settings",
 )
-CHANGING_OF_ITEMS = (
-    "id",
-    "price_id",
-    "quantity",
-    "period_index",
-    "period_start",
-    "period_end",
-    "metadata",
-    "generation",
-    "usage_from",
-    "usage_price_id",
-    "billed_quantity",
-    "billed_amount",
-    "charge_ids",
-    "discount_ids",
-    "tax_rate_ids",
-    "threshold_usage",
-)
 _values = values_of(*COLUMNS)
-_item_values = values_of(*ITEM_COLUMNS)
 
 
 def insert_many(conn: Connection, account_id: int, subscriptions: Sequence[Subscription]) -> None:
@@ -161,12 +116,8 @@ def insert_many(conn: Connection, account_id: int, subscriptions: Sequence[Subsc
         ("account_id", *COLUMNS),
         ((account_id, *_values(each)) for each in subscriptions),
     )
-    copy_into(
-        conn,
-        "subscription_items",
-        ("account_id", *ITEM_COLUMNS),
-        ((account_id, *_item_values(item)) for each in subscriptions for item in each.items),
-    )
+    items = [item for each in subscriptions for item in each.items]
+    subscription_items.insert_many(conn, account_id, items)
 
 
 LOAD = """
@@ -193,25 +144,11 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Sub
     return {row.id: row for row in _with_items(conn, account_id, rows)}
 
 
-LOAD_ITEMS = """
-SELECT id, subscription_id, price_id, quantity, period_index, period_start, period_end, metadata,
-       created_at, generation, usage_from, usage_price_id, billed_quantity, billed_amount,
-       charge_ids, discount_ids, tax_rate_ids, threshold_usage
-  FROM subscription_items
- WHERE account_id = %(account_id)s
-   AND subscription_id = ANY(%(subscription_ids)s)
- ORDER BY id
-"""
-
-
 def _with_items(
     conn: Connection, account_id: int, rows: Sequence[Subscription]
 ) -> list[Subscription]:
-    items: defaultdict[str, list[Item]] = defaultdict(list)
-    parameters = {"account_id": account_id, "subscription_ids": [row.id for row in rows]}
-    for item in fetch(conn, Item, LOAD_ITEMS, parameters):
-        items[item.subscription_id].append(item)
-    return [replace(row, items=tuple(items[row.id])) for row in rows]
+    items = subscription_items.of_subscriptions(conn, account_id, [row.id for row in rows])
+    return [replace(row, items=tuple(items.get(row.id, ()))) for row in rows]
 
 
 AWAITING = """
@@ -431,172 +368,3 @@ def update_many(conn: Connection, account_id: int, subscriptions: Sequence[Subsc
     if subscriptions:
         rows = as_json_rows(subscriptions, CHANGING)
         conn.execute(UPDATE, {"account_id": account_id, "rows": rows})
-
-
-def insert_items(conn: Connection, account_id: int, items: Sequence[Item]) -> None:
-    """Add items to subscriptions that run. The caller holds the customers."""
-    if items:
-        copy_into(
-            conn,
-            "subscription_items",
-            ("account_id", *ITEM_COLUMNS),
-            ((account_id, *_item_values(item)) for item in items),
-        )
-
-
-DELETE_ITEMS = """
-DELETE FROM subscription_items
- WHERE account_id = %(account_id)s
-   AND id = ANY(%(ids)s)
-"""
-
-
-def delete_items(conn: Connection, account_id: int, ids: Sequence[str]) -> None:
-    """Take items off their subscriptions. The caller holds the customers."""
-    if ids:
-        conn.execute(DELETE_ITEMS, {"account_id": account_id, "ids": list(ids)})
-
-
-UPDATE_ITEMS = """
-UPDATE subscription_items i
-   SET price_id = r.price_id, quantity = r.quantity, period_index = r.period_index,
-       period_start = r.period_start, period_end = r.period_end, metadata = r.metadata,
-       generation = r.generation, usage_from = r.usage_from, usage_price_id = r.usage_price_id,
-       billed_quantity = r.billed_quantity, billed_amount = r.billed_amount,
-       charge_ids = r.charge_ids, discount_ids = r.discount_ids, tax_rate_ids = r.tax_rate_ids,
-       threshold_usage = r.threshold_usage
-  FROM json_to_recordset(%(rows)s) AS r(
-       id text, price_id text, quantity bigint, period_index integer, period_start timestamptz,
-       period_end timestamptz, metadata jsonb,
-       generation integer, usage_from timestamptz, usage_price_id text, billed_quantity numeric,
-       billed_amount bigint, charge_ids text[], discount_ids text[], tax_rate_ids text[],
-       threshold_usage numeric)
- WHERE i.account_id = %(account_id)s
-   AND i.id = r.id
-"""
-
-
-def update_items(conn: Connection, account_id: int, items: Sequence[Item]) -> None:
-    """Write what can change of items. The caller holds the customers."""
-    if items:
-        rows = as_json_rows(items, CHANGING_OF_ITEMS)
-        conn.execute(UPDATE_ITEMS, {"account_id": account_id, "rows": rows})
-
-
-CLAIM_CLOSING = """
-SELECT s.id
-  FROM subscriptions s
-  JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
- WHERE s.account_id = %(account_id)s
-   AND s.closes_at <= %(now)s
-   AND s.parked IS NULL
-   AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
- ORDER BY s.closes_at
- LIMIT %(limit)s
-   FOR NO KEY UPDATE OF c SKIP LOCKED
-"""
-
-
-def claim_closing(
-    conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
-) -> list[Subscription]:
-    """Subscriptions whose period has ended, oldest first, with their customers locked.
-
-    Customers that someone else holds are skipped: whoever holds them is closing them, or will be
-    done before the next pass. Read anew after the lock, so that none is one that was just closed.
-    """
-    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
-    ids = [row[0] for row in conn.execute(CLAIM_CLOSING, parameters)]
-    if not ids:
-        return []
-    found = load(conn, account_id, ids).values()
-    return [each for each in found if each.closes_at is not None and each.closes_at <= now]
-
-
-CLAIM_EXPIRING = """
-SELECT s.id
-  FROM subscriptions s
-  JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
- WHERE s.account_id = %(account_id)s
-   AND s.expires_at <= %(now)s
-   AND NOT EXISTS (
-       SELECT
-         FROM payment_attempts a
-        WHERE a.account_id = s.account_id
-          AND a.invoice_id = s.latest_invoice_id
-          AND a.status = 'pending')
-   AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
- ORDER BY s.expires_at
- LIMIT %(limit)s
-   FOR NO KEY UPDATE OF c SKIP LOCKED
-"""
-
-
-def claim_expiring(
-    conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
-) -> list[Subscription]:
-    """Incomplete subscriptions whose first payment came too late, with their customers locked.
-
-    One whose payment is under way is left out until its outcome is known.
-    """
-    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
-    ids = [row[0] for row in conn.execute(CLAIM_EXPIRING, parameters)]
-    if not ids:
-        return []
-    found = load(conn, account_id, ids).values()
-    return [each for each in found if each.expires_at is not None and each.expires_at <= now]
-
-
-
-CLAIM_EXPIRING_UPDATES = """
-SELECT s.id
-  FROM subscriptions s
-  JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
- WHERE s.account_id = %(account_id)s
-   AND s.pending_update_expires_at <= %(now)s
-   AND NOT EXISTS (
-       SELECT
-         FROM payment_attempts a
-        WHERE a.account_id = s.account_id
-          AND a.invoice_id = s.pending_update ->> 'invoice_id'
-          AND a.status = 'pending')
-   AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
- ORDER BY s.pending_update_expires_at
- LIMIT %(limit)s
-   FOR NO KEY UPDATE OF c SKIP LOCKED
-"""
-
-
-def claim_expiring_updates(
-    conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
-) -> list[Subscription]:
-    """Subscriptions whose pending update was not paid in time, with their customers locked.
-
-    One whose payment is under way is left out until its outcome is known.
-    """
-    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
-    ids = [row[0] for row in conn.execute(CLAIM_EXPIRING_UPDATES, parameters)]
-    if not ids:
-        return []
-    found = load(conn, account_id, ids).values()
-    return [
-        each
-        for each in found
-        if each.pending_update_expires_at is not None and each.pending_update_expires_at <= now
-    ]
-
-
-PARK = """
-UPDATE subscriptions
-   SET parked = r.reason
-  FROM unnest(%(ids)s::text[], %(reasons)s::text[]) AS r (id, reason)
- WHERE account_id = %(account_id)s
-   AND subscriptions.id = r.id
-"""
-
-
-def park(conn: Connection, account_id: int, reasons: dict[str, str]) -> None:
-    """Set aside subscriptions that cannot be billed, each with the reason, for a person to see."""
-    if reasons:
-        parameters = {"ids": list(reasons), "reasons": list(reasons.values())}
-        conn.execute(PARK, {"account_id": account_id, **parameters})

@@ -251,8 +251,18 @@ REFUSED: list[Case] = [
     (items("{fee}", "{fee}"), "items[1][price]", None, "same price: '{fee}'"),
     (items("{inactive}"), "items[0][price]", None, "only accepts active prices"),
     (items("{fee}", "{once}"), "items[1][price]", None, "`type=one_time`"),
-    (items("{fee}", "{yearly}"), "items[1][price]", None, "same billing interval"),
-    (items("{quarterly}", "{usage}"), "items[1][price]", None, "same billing interval"),
+    (
+        items("{fee}", "{yearly}") | {"billing_mode": {"type": "classic"}},
+        "items[1][price]",
+        None,
+        "same billing interval",
+    ),
+    (
+        items("{quarterly}", "{usage}") | {"billing_mode": {"type": "classic"}},
+        "items[1][price]",
+        None,
+        "same billing interval",
+    ),
     (items("{fee}", "{euros}"), "items[1][price]", None, "only supports `eur`"),
     (items("{fee}", currency="eur"), "items[0][price]", None, "only supports `usd`"),
     (items("{euros}"), "items[0][price]", None, "cannot combine currencies"),
@@ -350,7 +360,13 @@ UPDATES: list[tuple[str, dict[str, Any], str | None, str | None, str]] = [
     ),
     ("subscription", {"items": [{"price": "{fee}"}]}, "items[0][price]", None, "the same price"),
     ("subscription", {"items": [{"id": "si_x"}]}, "items[0][id]", "resource_missing", "No such"),
-    ("subscription", {"items": [{"quantity": 1}]}, "items[0][price]", None, "Missing required"),
+    (
+        "subscription",
+        {"items": [{"quantity": 1}]},
+        "items[0][price]",
+        "parameter_missing",
+        "Missing required",
+    ),
     ("subscription", {"proration_behavior": "some"}, "proration_behavior", None, "must be one of"),
     (
         "subscription",
@@ -370,7 +386,8 @@ def test_a_change_that_cannot_be(
     shop: Shop, which: str, given: dict[str, Any], param: str | None, code: str | None, saying: str
 ) -> None:
     update = shop.client.v1.subscriptions.update
-    with refused(param, code=code, saying=saying):
+    status = 404 if code == "resource_missing" else 400
+    with refused(param, code=code, status=status, saying=saying):
         update(shop.names[which], shop.filled(given))
 
 

@@ -35,7 +35,7 @@ from postpaid.core.credits import (
     GrantTransaction,
 )
 from postpaid.core.errors import InvalidRequest, NotFound
-from postpaid.storage import credit_grants, customers
+from postpaid.storage import catalog, credit_grants, customers
 from postpaid.storage.database import Connection
 
 routes = Routes("Credit grants")
@@ -248,7 +248,7 @@ def summarize(call: Call, params: SummaryRetrieve) -> dict[str, Any]:
             case "credit_grant":
                 own = _only(conn, call.act, params, own)
             case "applicability_scope":
-                own = _for_prices(params.filter, own)
+                own = _for_prices(conn, call.act, params.filter, own)
         now = customer.now(call.act.now)
         balances: dict[str, tuple[int, int]] = {}
         for grant in own:
@@ -288,7 +288,9 @@ def _only(
     return [each for each in own if each.id == grant_id] or [grant]
 
 
-def _for_prices(asked: SummaryFilter, own: Sequence[CreditGrant]) -> list[CreditGrant]:
+def _for_prices(
+    conn: Connection, act: Act, asked: SummaryFilter, own: Sequence[CreditGrant]
+) -> list[CreditGrant]:
     at = ("filter", "applicability_scope")
     if asked.applicability_scope is None:
         raise InvalidRequest(
@@ -299,6 +301,10 @@ def _for_prices(asked: SummaryFilter, own: Sequence[CreditGrant]) -> list[Credit
     price_ids = _price_ids(asked.applicability_scope, at)
     if price_ids is None:
         return [each for each in own if each.price_ids is None]
+    known = catalog.load_prices(conn, act.account_id, price_ids)
+    for i, price_id in enumerate(price_ids):
+        if price_id not in known:
+            raise NotFound.of("price", price_id, param=(*at, "prices", i, "id"))
     return [each for each in own if any(each.pays_for(price_id) for price_id in price_ids)]
 
 

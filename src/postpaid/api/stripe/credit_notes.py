@@ -432,3 +432,11 @@ nested("credit_note", "lines", "credit_note_line_item", many=True)
 expandable("credit_note", "customer", load="customer")
 expandable("credit_note", "customer_balance_transaction", load="customer_balance_transaction")
 expandable("credit_note", "invoice", load="invoice")
+for _kind in ("credit_note", "credit_note_line_item"):
+    expandable(_kind, "discount_amounts.discount", load="discount")
+    expandable(_kind, "pretax_credit_amounts.discount", load="discount")
+    expandable(
+        _kind,
+        "pretax_credit_amounts.credit_balance_transaction",
+        load="billing.credit_balance_transaction",
+    )

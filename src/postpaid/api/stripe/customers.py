@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import AfterValidator
 
-from postpaid.api.stripe import addresses, discounts, subscriptions
+from postpaid.api.stripe import addresses, discounts, subscription_shapes
 from postpaid.api.stripe.addresses import Address
 from postpaid.api.stripe.expand import expandable, includable, loader, nested
 from postpaid.api.stripe.lists import listing, seconds
@@ -327,7 +327,7 @@ def _subscriptions(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, 
     for each in sorted(running.values(), key=lambda each: each.id, reverse=True):
         of_customer[each.customer_id].append(each)
     first = [each for own in of_customer.values() for each in own[:EMBEDDED_SUBSCRIPTIONS_MAX]]
-    shown = {each["id"]: each for each in subscriptions.render_many(conn, act, first)}
+    shown = {each["id"]: each for each in subscription_shapes.render_many(conn, act, first)}
     return {
         customer_id: listing(
             f"/v1/subscriptions?customer={customer_id}",

@@ -13,7 +13,6 @@ from annotated_types import Len
 from postpaid.api.stripe import (
     alerts,
     backfills,
-    catalog,
     coupons,
     credit_grants,
     credit_notes,
@@ -24,9 +23,11 @@ from postpaid.api.stripe import (
     invoice_shapes,
     meters,
     payment_methods,
+    prices,
+    products,
     promotion_codes,
     subscription_schedules,
-    subscriptions,
+    subscription_shapes,
     tax_rates,
     test_clocks,
 )
@@ -132,7 +133,10 @@ def _render_invoices(conn: Connection, act: Act, shown: Sequence[Invoice]) -> li
     final = [each.id for each in shown if each.status != InvoiceStatus.DRAFT]
     lines = stored_invoices.load_lines(conn, act.account_id, final) if final else {}
     whole = [
-        each if each.lines else replace(each, lines=tuple(lines.get(each.id, ()))) for each in shown
+        each
+        if each.lines or each.status == InvoiceStatus.DRAFT
+        else replace(each, lines=tuple(lines.get(each.id, ())))
+        for each in shown
     ]
     rates = invoice_shapes.tax_rates_of(conn, act, (each.tax_rate_ids for each in whole))
     return [invoice_shapes.to_stripe(each, rates, livemode=act.livemode) for each in whole]
@@ -157,9 +161,9 @@ KINDS = {
     "meter": _Kind(Meter, _each(meters.to_stripe)),
     "meter_error_report": _Kind(ErrorReport, _each(error_reports.to_stripe)),
     "payment_method": _Kind(PaymentMethod, _each(payment_methods.to_stripe)),
-    "price": _Kind(Price, _each(catalog.price_to_stripe)),
-    "product": _Kind(Product, _each(catalog.product_to_stripe)),
-    "subscription": _Kind(Subscription, subscriptions.render_many),
+    "price": _Kind(Price, _each(prices.to_stripe)),
+    "product": _Kind(Product, _each(products.to_stripe)),
+    "subscription": _Kind(Subscription, subscription_shapes.render_many),
     "test_clock": _Kind(TestClock, _each(test_clocks.to_stripe)),
     "usage_backfill": _Kind(UsageBackfill, _each(backfills.to_stripe)),
     "triggered_alert": _Kind(TriggeredAlert, _each(alerts.triggered_to_stripe)),

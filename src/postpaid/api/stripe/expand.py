@@ -54,7 +54,7 @@ _loaders: dict[str, Loader] = {}
 
 def expandable(object_type: str, path: str, *, load: str) -> None:
     """At ``path`` (may be dotted) an ``object_type`` has the id of a ``load``, a list of them, or
-    null.
+    null; what is on the way may be lists.
     """
     _fields[object_type, path] = Field(of=load, load=load)
 
@@ -142,7 +142,7 @@ def expand(conn: Connection, act: Act, plan: Plan, objects: Iterable[Object]) ->
     holders = [one for each in objects for one in _elements(each) if not one.get("deleted")]
     for path, (found, within) in plan.steps.items():
         *outer, name = path.split(".")
-        places = [place for one in holders if (place := _inner(one, outer)) is not None]
+        places = [place for one in holders for place in _inner(one, outer)]
         if found.load is not None:
             _replace_ids(conn, act, _loaders[found.load], places, name)
         elif found.include is not None:
@@ -159,10 +159,13 @@ def _elements(value: Object) -> list[Object]:
     return elements
 
 
-def _inner(value: Object, path: list[str]) -> Object | None:
-    for name in path:
-        value = value.get(name) or {}
-    return value or None
+def _inner(value: Any, path: list[str]) -> list[Object]:
+    """What is there at the path: one place, or as many as the lists on the way have."""
+    if isinstance(value, list):
+        return [place for each in value for place in _inner(each, path)]
+    if not path or not value:
+        return [value] if value else []
+    return _inner(value.get(path[0]), path[1:])
 
 
 def _replace_ids(

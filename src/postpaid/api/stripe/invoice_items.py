@@ -32,7 +32,7 @@ from postpaid.api.stripe.params import (
 )
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_invoice_items
-from postpaid.billing.manage_invoice_items import ItemChange, NewInvoiceItem
+from postpaid.billing.decide_items import ItemChange, NewInvoiceItem
 from postpaid.billing.perform import Act
 from postpaid.billing.price_items import Asking
 from postpaid.core.catalog import TaxBehavior
@@ -371,6 +371,7 @@ def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str,
 
 expandable("invoiceitem", "customer", load="customer")
 expandable("invoiceitem", "discounts", load="discount")
+expandable("invoiceitem", "proration_details.discount_amounts.discount", load="discount")
 expandable("invoiceitem", "invoice", load="invoice")
 expandable("invoiceitem", "pricing.price_details.price", load="price")
 expandable("invoiceitem", "test_clock", load="test_helpers.test_clock")

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
+from annotated_types import MaxLen
 from pydantic import BeforeValidator
 
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
-from postpaid.api.stripe.params import Boolean, Currency, Id, Params, Timestamp
+from postpaid.api.stripe.invoice_items import ItemParams, item_change, new_item
+from postpaid.api.stripe.params import (
+    Amount,
+    Boolean,
+    Currency,
+    Dec,
+    Id,
+    Params,
+    Timestamp,
+    Unsettable,
+)
+from postpaid.api.stripe.pauses import SubscriptionPause, pause_from_stripe
 from postpaid.api.stripe.routes import Call
 from postpaid.api.stripe.subscription_changes import (
     TurnFields,
@@ -18,13 +31,18 @@ from postpaid.api.stripe.subscriptions import BillingModeParam, ItemCreate, Subs
 from postpaid.api.stripe.subscriptions import from_stripe as subscription_from_stripe
 from postpaid.billing import close_periods, subscribe
 from postpaid.billing.change import Change
-from postpaid.billing.preview_change import preview_change, preview_end
+from postpaid.billing.decide_pause import Pause, Resumption
+from postpaid.billing.imagine import NOTHING, Imagined, imagine_items
+from postpaid.billing.preview_change import preview_change, preview_end, preview_pause
+from postpaid.core.catalog import TaxBehavior
+from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import BillingError, InvalidRequest, NotFound, Path
 from postpaid.core.invoicing import Invoice
-from postpaid.core.stops import CancelAt, resolve_cancel_at
+from postpaid.core.stops import CancelAt, with_stops
 from postpaid.core.subscriptions import Subscription
 from postpaid.core.values import replace
 from postpaid.storage import customers, subscriptions
+from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
 
@@ -40,15 +58,28 @@ class PreviewAnchor(Params):
     timestamp: Timestamp | None = None
 
 
+class PreviewItem(ItemParams):
+    """An invoice item that would be added or, with ``invoiceitem``, changed."""
+
+    currency: Currency | None = None
+    invoiceitem: Id | None = None
+    price: Id | None = None
+    tax_behavior: TaxBehavior | None = None
+    unit_amount: Amount | None = None
+    unit_amount_decimal: Dec | None = None
+
+
 class PreviewDetails(TurnFields):
     """What is asked of the subscription, or of the one that would be created."""
 
     billing_cycle_anchor: Annotated[PreviewAnchor, BeforeValidator(_as_object)] | None = None
     billing_mode: BillingModeParam | None = None
-    cancel_at: Timestamp | CancelAt | None = None
+    cancel_at: Unsettable[Timestamp | CancelAt] = None
     cancel_at_period_end: Boolean | None = None
     cancel_now: Boolean = False
     default_tax_rates: TaxRateIds = None
+    pause: SubscriptionPause | None = None
+    resume_at: Literal["now"] | None = None
     start_date: Timestamp | None = None
 
 
@@ -56,6 +87,7 @@ class InvoicePreview(Params):
     currency: Currency | None = None
     customer: Id | None = None
     discounts: Discounts = None
+    invoice_items: Annotated[list[PreviewItem], MaxLen(250)] | None = None
     preview_mode: Literal["next", "recurring"] = "next"
     subscription: Id | None = None
     subscription_details: PreviewDetails | None = None
@@ -83,10 +115,47 @@ def _without_subscription(
             param="subscription",
             code="parameter_missing",
         )
+    customer = customers.find(conn, call.act.account_id, params.customer)
+    if customer is None or customer.deleted_at:
+        raise NotFound.of("customer", params.customer, param="customer")
+    imagined = _imagined(conn, call, customer, params)
     if details.items is None:
-        return _of_customer(conn, call, params.customer)
-    asked = subscription_from_stripe(_creation(params.customer, params, details))
-    return subscribe.preview_new(conn, call.act, asked)
+        if params.discounts is not None:
+            raise InvalidRequest(
+                "Discounts are previewed with a new subscription's items.", param="discounts"
+            )
+        return _of_customer(conn, call, customer.id, imagined)
+    asked = subscription_from_stripe(_creation(customer.id, params, details))
+    return subscribe.preview_new(conn, call.act, asked, imagined=imagined)
+
+
+def _imagined(conn: Connection, call: Call, customer: Customer, params: InvoicePreview) -> Imagined:
+    """The invoice items that are asked for, and the discounts on them; they are not written."""
+    if not params.invoice_items:
+        return NOTHING
+    added, changed = [], []
+    for place, each in enumerate(params.invoice_items):
+        at: Path = ("invoice_items", place)
+        said = _with_unit_amount(each, at)
+        if each.invoiceitem is not None:
+            changed.append((each.invoiceitem, item_change(said, at=at)))
+        else:
+            added.append(new_item(said, currency=each.currency, at=at))
+    act = call.act.at(customer.now(call.act.now), customer.clock_id)
+    return imagine_items(conn, act, customer, added, changed)
+
+
+def _with_unit_amount(asked: PreviewItem, at: Path) -> PreviewItem:
+    """Whole minor units per unit are exact ones too."""
+    if asked.unit_amount is None:
+        return asked
+    if asked.unit_amount_decimal is not None:
+        raise InvalidRequest(
+            "You may only specify one of these parameters: unit_amount, unit_amount_decimal.",
+            param=(*at, "unit_amount_decimal"),
+            code="parameters_exclusive",
+        )
+    return asked.model_copy(update={"unit_amount_decimal": Decimal(asked.unit_amount)})
 
 
 def _creation(customer: str, params: InvoicePreview, details: PreviewDetails) -> SubscriptionCreate:
@@ -139,6 +208,7 @@ def _of_subscription(
             param="subscription",
         )
     _refuse_adjustments(params, details)
+    _refuse_contradictions(details)
     invoice = _of_change(conn, call, subscription, params, details)
     if invoice is None:
         raise InvalidRequest(
@@ -175,36 +245,83 @@ def _of_change(
     details: PreviewDetails,
 ) -> Invoice | None:
     [customer] = customers.load(conn, call.act.account_id, [subscription.customer_id]).values()
+    imagined = _imagined(conn, call, customer, params)
+    turn = _turn(details)
+    if turn is not None:
+        return preview_pause(conn, call.act, subscription.id, turn, imagined=imagined)
     asked = _asked(subscription, details, customer.now(call.act.now))
     if details.cancel_now:
-        return preview_end(conn, call.act, subscription.id, asked)
+        return preview_end(conn, call.act, subscription.id, asked, imagined=imagined)
     recurring = params.preview_mode == "recurring"
     changes = asked.items or asked.fields or asked.resets_anchor or asked.trial_end_at
     if recurring or changes:
-        return preview_change(conn, call.act, asked, recurring=recurring)
-    return close_periods.preview(conn, call.act, [subscription])
+        return preview_change(conn, call.act, asked, imagined=imagined, recurring=recurring)
+    return close_periods.preview(conn, call.act, [subscription], imagined=imagined)
+
+
+def _turn(details: PreviewDetails) -> Pause | Resumption | None:
+    """The pause that is asked for, or the resumption. Stripe: an empty pause is none."""
+    if details.pause is not None and details.pause.given():
+        return pause_from_stripe(details.pause)
+    if details.resume_at is None:
+        return None
+    anchor = details.billing_cycle_anchor
+    return Resumption(
+        resets_anchor=anchor is None or anchor.type == "now",
+        proration=details.proration_behavior,
+        prorated_at=details.proration_date,
+    )
+
+
+def _refuse_contradictions(details: PreviewDetails) -> None:
+    """Of an end now, a pause and a resumption one is previewed; a start is of what is new."""
+    ways = {
+        "cancel_now": details.cancel_now or None,
+        "pause": details.pause,
+        "resume_at": details.resume_at,
+    }
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise InvalidRequest(
+            f"You may only specify one of these parameters: {', '.join(given)}.",
+            param=given[-1],
+            code="parameters_exclusive",
+        )
+    if details.start_date is not None:
+        raise InvalidRequest(
+            "A subscription that has begun has its start_date.", param="start_date"
+        )
+    anchor = details.billing_cycle_anchor
+    if anchor is not None and anchor.type == "timestamp":
+        raise InvalidRequest(
+            "The billing_cycle_anchor of an existing subscription can be `now` or `unchanged`.",
+            param="billing_cycle_anchor",
+        )
 
 
 def _asked(subscription: Subscription, details: PreviewDetails, now: datetime) -> Change:
-    fields: dict[str, Any] = {}
-    if details.cancel_at_period_end is not None:
-        fields["cancel_at_period_end"] = details.cancel_at_period_end
-    if details.cancel_at is not None:
-        fields["cancel_at"] = resolve_cancel_at(details.cancel_at, subscription.items, now)
+    given = details.given()
+    said: dict[str, Any] = {
+        name: given[name]
+        for name in ("cancel_at", "cancel_at_period_end")
+        if name in given and (name == "cancel_at" or given[name] is not None)
+    }
+    if said:
+        prorates = details.proration_behavior != ProrationBehavior.NONE
+        said["cancel_prorates"] = prorates
+    fields = with_stops(subscription, said, now)
     anchor = details.billing_cycle_anchor
     resets = anchor is not None and anchor.type == "now"
     asked = change_from_stripe(subscription, details, now=now, resets_anchor=resets)
     return replace(asked, fields=fields)
 
 
-def _of_customer(conn: Connection, call: Call, customer_id: str) -> Invoice:
+def _of_customer(conn: Connection, call: Call, customer_id: str, imagined: Imagined) -> Invoice:
     """Stripe: with a customer alone, the next invoice of whichever subscription renews first."""
-    customer = customers.find(conn, call.act.account_id, customer_id)
-    if customer is None or customer.deleted_at:
-        raise NotFound.of("customer", customer_id, param="customer")
     running = subscriptions.running_of_customers(conn, call.act.account_id, [customer_id])
     renewing = [each for each in running.values() if each.closes_at]
-    if (invoice := close_periods.preview(conn, call.act, renewing)) is not None:
+    invoice = close_periods.preview(conn, call.act, renewing, imagined=imagined)
+    if invoice is not None:
         return invoice
     raise InvalidRequest(
         f"No upcoming invoices for customer: {customer_id}",

@@ -11,7 +11,8 @@ from postpaid.api.stripe.lists import seconds
 from postpaid.billing.finalize import recipient
 from postpaid.billing.perform import Act
 from postpaid.core.credits import with_balance
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, Line
+from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
+from postpaid.core.lines import Line
 from postpaid.core.money import plain
 from postpaid.core.tax_totals import subtotal_excluding_tax, total_excluding_tax
 from postpaid.core.values import replace
@@ -370,3 +371,17 @@ expandable("invoice", "latest_revision", load="invoice")
 expandable("invoice", "discounts", load="discount")
 expandable("line_item", "discounts", load="discount")
 expandable("invoice", "from_invoice.invoice", load="invoice")
+for _kind, _path in (
+    ("invoice", "total_discount_amounts"),
+    ("invoice", "total_pretax_credit_amounts"),
+    ("line_item", "discount_amounts"),
+    ("line_item", "pretax_credit_amounts"),
+):
+    expandable(_kind, f"{_path}.discount", load="discount")
+for _kind, _path in (
+    ("invoice", "total_pretax_credit_amounts"),
+    ("line_item", "pretax_credit_amounts"),
+):
+    expandable(
+        _kind, f"{_path}.credit_balance_transaction", load="billing.credit_balance_transaction"
+    )

@@ -11,7 +11,6 @@ from postpaid.api.stripe.params import Boolean, Id, ListParams, Params, TimeRang
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import correct
 from postpaid.billing import pay as payment
-from postpaid.billing.apply_credits import preview_credits
 from postpaid.billing.pay import Paying
 from postpaid.core.errors import NotFound
 from postpaid.core.invoicing import Invoice, InvoiceStatus
@@ -73,8 +72,7 @@ def create_preview(call: Call, params: InvoicePreview) -> dict[str, Any]:
     """Preview a subscription's next invoice, with changes or without, or a new one's first."""
 
     def read(conn: Connection) -> dict[str, Any]:
-        upcoming = preview_credits(conn, call.act, preview(conn, call, params))
-        return preview_to_stripe(conn, call.act, upcoming)
+        return preview_to_stripe(conn, call.act, preview(conn, call, params))
 
     return call.read(read)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from postpaid.api.stripe import subscriptions
+from postpaid.api.stripe import subscription_shapes
 from postpaid.api.stripe.params import Params, Timestamp
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.subscription_changes import AnchorChange, as_object, made
@@ -48,17 +48,22 @@ class SubscriptionResume(Params):
 @routes.post("/v1/subscriptions/{subscription}/pause", returns="subscription")
 def pause(call: Call, params: SubscriptionPause, subscription: str) -> dict[str, Any]:
     """Pause a subscription: until it is resumed it has no invoices."""
-    bill_for = params.bill_for or BillFor()
-    through, unused = bill_for.outstanding_usage_through, bill_for.unused_time_from
-    asked = Pause(
-        bills_usage=through is None or through.type == "now",
-        unused_from=unused.type if unused else UnusedTimeFrom.NOW,
-        invoices=params.invoicing_behavior == "invoice",
-    )
+    asked = pause_from_stripe(params)
     return made(
         call,
         lambda conn: pausing.pause(conn, call.act, subscription, asked),
-        lambda conn: subscriptions.one(conn, call, subscription),
+        lambda conn: subscription_shapes.one(conn, call, subscription),
+    )
+
+
+def pause_from_stripe(params: SubscriptionPause) -> Pause:
+    """The pause that is asked for, in the engine's words."""
+    bill_for = params.bill_for or BillFor()
+    through, unused = bill_for.outstanding_usage_through, bill_for.unused_time_from
+    return Pause(
+        bills_usage=through is None or through.type == "now",
+        unused_from=unused.type if unused else UnusedTimeFrom.NOW,
+        invoices=params.invoicing_behavior == "invoice",
     )
 
 
@@ -74,5 +79,5 @@ def resume(call: Call, params: SubscriptionResume, subscription: str) -> dict[st
     return made(
         call,
         lambda conn: pausing.resume(conn, call.act, subscription, asked),
-        lambda conn: subscriptions.one(conn, call, subscription),
+        lambda conn: subscription_shapes.one(conn, call, subscription),
     )

@@ -18,7 +18,7 @@ from postpaid.api.stripe.subscription_changes import (
     items_from_stripe,
     made,
 )
-from postpaid.api.stripe.subscriptions import render_many
+from postpaid.api.stripe.subscription_shapes import render_many
 from postpaid.billing import change as changing
 from postpaid.billing.change import Change, Changed, UsagePricing
 from postpaid.billing.perform import Act

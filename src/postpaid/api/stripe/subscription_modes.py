@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from postpaid.api.stripe.params import Params
 from postpaid.api.stripe.routes import Call, Routes
-from postpaid.api.stripe.subscriptions import render_many
+from postpaid.api.stripe.subscription_shapes import render_many
 from postpaid.billing.migrate import migrate as move
 from postpaid.core.subscriptions import ProrationDiscounts
 from postpaid.storage.database import Connection

@@ -30,14 +30,25 @@ MILLISECOND = timedelta(milliseconds=1)  # what an instant is shown with
 
 # The type of the object that an event is about, and the path it is found under.
 RELATED = {
+    "coupon": ("coupon", "/v1/coupons/"),
+    "credit_grant": ("billing.credit_grant", "/v1/billing/credit_grants/"),
+    "credit_note": ("credit_note", "/v1/credit_notes/"),
+    "credit_transaction": (
+        "billing.credit_balance_transaction",
+        "/v1/billing/credit_balance_transactions/",
+    ),
     "customer": ("customer", "/v1/customers/"),
     "invoice": ("invoice", "/v1/invoices/"),
+    "invoiceitem": ("invoiceitem", "/v1/invoiceitems/"),
     "meter": ("billing.meter", "/v1/billing/meters/"),
     "meter_error_report": ("billing.meter", "/v1/billing/meters/"),
     "payment_method": ("payment_method", "/v1/payment_methods/"),
     "price": ("price", "/v1/prices/"),
     "product": ("product", "/v1/products/"),
+    "promotion_code": ("promotion_code", "/v1/promotion_codes/"),
     "subscription": ("subscription", "/v1/subscriptions/"),
+    "subscription_schedule": ("subscription_schedule", "/v1/subscription_schedules/"),
+    "tax_rate": ("tax_rate", "/v1/tax_rates/"),
     "test_clock": ("test_helpers.test_clock", "/v1/test_helpers/test_clocks/"),
     "triggered_alert": ("billing.alert", "/v1/billing/alerts/"),
     "usage_backfill": ("usage.backfill", "/v1/usage/backfills/"),

@@ -1,0 +1,79 @@
+"""Write what becomes of subscription schedules, and say so; one ends with its subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.perform import Act
+from postpaid.core.schedules import RUNNING, Schedule, ScheduleAction, ScheduleStatus, over
+from postpaid.core.subscriptions import Subscription, SubscriptionStatus
+from postpaid.storage import subscription_schedules
+from postpaid.storage.database import Connection
+
+_ENDS = {
+    ScheduleStatus.COMPLETED: "completed",
+    ScheduleStatus.RELEASED: "released",
+    ScheduleStatus.CANCELED: "canceled",
+}
+
+
+def write(conn: Connection, act: Act, pairs: Sequence[tuple[Schedule, Schedule]]) -> None:
+    """Write what the schedules are now, and say so. The customers are locked."""
+    subscription_schedules.update_many(conn, act.account_id, [after for _, after in pairs])
+    announce(conn, act, [said for before, after in pairs for said in _said(before, after)])
+
+
+def end_with(
+    conn: Connection, act: Act, pairs: Sequence[tuple[Subscription, Subscription]]
+) -> None:
+    """End the schedules of the subscriptions that have ended, each pair before and after.
+
+    One whose last phase ends then is completed. No statement where none has a schedule. The
+    customers are locked.
+    """
+    ended = {before.schedule_id: after for before, after in pairs if before.schedule_id}
+    if not ended:
+        return
+    found = subscription_schedules.load(conn, act.account_id, ended)
+    running = [each for each in found.values() if each.status in RUNNING]
+    moved = [(each, _ended(each, ended[each.id])) for each in running]
+    subscription_schedules.update_many(conn, act.account_id, [after for _, after in moved])
+    announce(
+        conn,
+        act,
+        [_said_of_end(after, ended[after.id]) for _, after in moved],
+    )
+
+
+def _ended(schedule: Schedule, subscription: Subscription) -> Schedule:
+    assert subscription.ended_at is not None, "it ends with its subscription"
+    whole = subscription.ended_at == schedule.phases[-1].end_at
+    action = ScheduleAction.COMPLETE if whole else ScheduleAction.CANCEL
+    return over(schedule, action, now=subscription.ended_at)
+
+
+def _said_of_end(schedule: Schedule, subscription: Subscription) -> Announcement:
+    """Stripe: aborted is what was never paid for."""
+    unpaid = subscription.status == SubscriptionStatus.INCOMPLETE_EXPIRED
+    return _announcement("aborted" if unpaid else _ENDS[schedule.status], schedule)
+
+
+def _said(before: Schedule, after: Schedule) -> list[Announcement]:
+    if after.status in _ENDS and before.status != after.status:
+        return [_announcement(_ENDS[after.status], after)]
+    said = []
+    changed = changes(before, after)
+    if changed.keys() - {"due_at"}:
+        said.append(_announcement("updated", after, changed))
+    if after.is_expiring and not before.is_expiring:
+        said.append(_announcement("expiring", after))
+    return said
+
+
+def _announcement(
+    what: str, schedule: Schedule, before: dict[str, object] | None = None
+) -> Announcement:
+    return Announcement(
+        f"subscription_schedule.{what}", "subscription_schedule", schedule.id, schedule, before
+    )
