@@ -16,9 +16,9 @@ from postpaid.core.calendar_windows import months_between
 from postpaid.core.ledger import LedgerAccount, LedgerKind
 from postpaid.core.money import EXACT, MINOR_UNITS
 from postpaid.serving import CannotRun
-from postpaid.storage import ledger, usage_exports
+from postpaid.storage import ledger_reports, usage_exports
 from postpaid.storage.database import Connection
-from postpaid.storage.ledger import JournalRow, RevenuePeriod
+from postpaid.storage.ledger_reports import JournalRow, RevenuePeriod
 
 HEADER = (
     "date",
@@ -91,15 +91,17 @@ def _finished(target: Path) -> Iterator[IO[str]]:
 
 
 def _rows(conn: Connection, account_id: int, wanted: Wanted) -> Iterator[tuple[str, ...]]:
-    for row in ledger.journal(conn, account_id, start=wanted.start, end=wanted.end):
+    for row in ledger_reports.journal(conn, account_id, start=wanted.start, end=wanted.end):
         yield _entry(row, wanted.zone)
     if wanted.recognized_until is None:
         return
-    since = wanted.start or ledger.first_at(conn, account_id)
+    since = wanted.start or ledger_reports.first_at(conn, account_id)
     if since is None or since >= wanted.recognized_until:
         return
     for month in months_between(since, wanted.recognized_until, wanted.zone):
-        yield from _recognized(ledger.revenue_periods(conn, account_id, [month]), wanted.zone)
+        yield from _recognized(
+            ledger_reports.revenue_periods(conn, account_id, [month]), wanted.zone
+        )
 
 
 def _entry(row: JournalRow, zone: tzinfo) -> tuple[str, ...]:

@@ -7,17 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from postpaid.billing.change import (
-    Change,
-    ChangePayment,
-    ItemChange,
-    ProrationBehavior,
-    cancel_now,
-    change,
-    finish,
-)
+from postpaid.billing.change import cancel_now, change, finish
 from postpaid.billing.move_balance import adjust_balance
 from postpaid.billing.preview_change import preview_change
+from postpaid.core.changes import Change, ChangePayment, ItemChange, ProrationBehavior
 from postpaid.core.errors import Conflict
 from postpaid.core.subscriptions import Subscription
 from postpaid.storage.database import Database

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from postpaid.billing.change import cancel_now
 from postpaid.billing.close_periods import close_periods, preview
 from postpaid.billing.pass_time import close_due_periods, run_passes
-from postpaid.billing.subscribe import cancel_subscription
 from postpaid.core.errors import Conflict
 from postpaid.storage import subscriptions_due
 from postpaid.storage.database import Database
@@ -114,7 +114,7 @@ def test_one_that_is_parked_can_be_ended(database: Database) -> None:
     assert len(world.findings()) == 1
 
     with database.transaction() as conn:
-        cancel_subscription(conn, world.at(END), world.subscription_ids[0])
+        cancel_now(conn, world.at(END), world.subscription_ids[0])
 
     assert world.findings() == []
     assert world.invoices() == []

@@ -10,6 +10,7 @@ import pytest
 
 from postpaid.billing import collect, correct, subscribe
 from postpaid.billing import pay as payment
+from postpaid.billing.change import cancel_now
 from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.manage_customers import delete_customer
 from postpaid.billing.pass_time import PASSES, run_passes, settle_abandoned
@@ -217,9 +218,7 @@ def test_an_end_and_a_renewal_at_once(database: Database) -> None:
             for each in ids:
                 do(
                     database,
-                    lambda conn, each=each: subscribe.cancel_subscription(
-                        conn, world.at(END), each
-                    ),
+                    lambda conn, each=each: cancel_now(conn, world.at(END), each),
                 )
 
         return run

@@ -17,7 +17,6 @@ from postpaid import ids
 from postpaid.billing import change as changing
 from postpaid.billing import correct, subscribe
 from postpaid.billing import pay as payment
-from postpaid.billing.change import Change, ChangePayment, ItemChange, ProrationBehavior
 from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.decide_items import NewInvoiceItem
 from postpaid.billing.draft_invoices import NewInvoice, create_invoice, delete_draft
@@ -28,6 +27,7 @@ from postpaid.billing.move_balance import adjust_balance
 from postpaid.billing.pass_time import run_passes, settle_abandoned
 from postpaid.billing.perform import LEASE, Act, Answer, perform
 from postpaid.billing.price_items import Asking
+from postpaid.core.changes import Change, ChangePayment, ItemChange, ProrationBehavior
 from postpaid.core.credits import GrantCategory
 from postpaid.core.errors import BillingError, InvalidRequest
 from postpaid.core.invoicing import Invoice, InvoiceStatus

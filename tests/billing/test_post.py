@@ -13,7 +13,7 @@ from postpaid.billing.finalize import finalize
 from postpaid.billing.pay import pay
 from postpaid.core.errors import Conflict
 from postpaid.core.invoicing import Invoice
-from postpaid.storage import customers, ledger
+from postpaid.storage import customers, ledger, ledger_reports
 from postpaid.storage.database import Database
 from statements import counted
 from world import END, FEE, HOUR, World, make_world
@@ -41,7 +41,7 @@ def kinds(world: World, invoice: Invoice) -> list[str]:
 def sums(world: World) -> dict[str, int]:
     """What each account comes to as of the finalization, those with nothing left out."""
     with world.database.connection() as conn:
-        found = ledger.balances(conn, world.act.account_id, at=FINAL)
+        found = ledger_reports.balances(conn, world.act.account_id, at=FINAL)
     return {
         each.ledger_account.value: each.debits - each.credits
         for each in found

@@ -13,12 +13,18 @@ from typing import Any
 
 import pytest
 
+import database as databases
 from postpaid.billing import cancel, correct
+from postpaid.billing.audit import audit
 from postpaid.billing.bill_thresholds import bill_reached
-from postpaid.billing.change import Change, ChangePayment, ItemChange, ProrationBehavior, change
+from postpaid.billing.change import change
 from postpaid.billing.compose import compose
+from postpaid.billing.draft_invoices import NewInvoice, create_invoice
 from postpaid.billing.drop_updates import expire_updates
+from postpaid.billing.edit_lines import add_lines
 from postpaid.billing.gather_items import gather_items
+from postpaid.billing.issue_credit_notes import NewCreditNote, issue, void_note
+from postpaid.billing.manage_invoice_items import NewInvoiceItem
 from postpaid.billing.pass_time import (
     close_due_periods,
     expire_credit,
@@ -26,6 +32,9 @@ from postpaid.billing.pass_time import (
     finalize_due_drafts,
     settle_abandoned,
 )
+from postpaid.billing.pay import finalize_now
+from postpaid.billing.price_items import Asking
+from postpaid.core.changes import Change, ChangePayment, ItemChange, ProrationBehavior
 from postpaid.core.invoicing import InvoiceStatus
 from postpaid.core.subscriptions import PauseBehavior, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
@@ -33,7 +42,7 @@ from postpaid.storage import customers, subscriptions, thresholds
 from postpaid.storage.database import Connection, Database
 from rich_world import make_rich_world
 from statements import counted
-from world import END, HOUR, START, World
+from world import END, HOUR, START, World, make_world
 
 FINAL = END + HOUR
 FEBRUARY_15 = END + timedelta(days=14)
@@ -249,6 +258,44 @@ def test_two_hundred_take_the_statements_of_one(database: Database, name: str) -
     assert many.keys() == few.keys()
     grown = {step: _beyond(few[step], many[step]) for step in few if few[step] != many[step]}
     assert grown == {}
+
+
+def test_a_credit_note_of_two_hundred_lines_takes_the_statements_of_one(
+    database: Database,
+) -> None:
+    taken = []
+    for lines in (1, MANY):
+        world = make_world(database, 1)
+        act = world.at(START)
+        with database.transaction() as conn:
+            draft = create_invoice(conn, act, NewInvoice(world.customer_ids[0]))
+            added = [NewInvoiceItem(Asking(amount=100), currency="usd") for _ in range(lines)]
+            add_lines(conn, act, draft.id, added)
+            finalize_now(conn, act, draft.id, auto_advance=False)
+        with database.transaction() as conn, counted(conn) as statements:
+            note = issue(conn, act, NewCreditNote(draft.id, amount=50 * lines))
+        assert len(note.lines) == lines
+        with database.transaction() as conn, counted(conn) as again:
+            void_note(conn, act, note.id)
+        taken.append([*statements, *again])
+        assert world.findings() == []
+    assert taken[0] == taken[1]
+
+
+def test_an_audit_of_two_hundred_takes_the_statements_of_one(server_url: str) -> None:
+    taken = []
+    for subscribers in (1, MANY):
+        with databases.clone(server_url) as url:
+            own = Counting(url)
+            world = make_world(own, subscribers)
+            world.use(world.customer_ids, 2000)
+            world.pass_time(END)
+            world.pass_time(FINAL)
+            own.asked.clear()
+            assert audit(own) == []
+            taken.append(own.asked)
+            own.close()
+    assert taken[0] == taken[1]
 
 
 def _beyond(few: list[str], many: list[str]) -> list[str]:

@@ -15,7 +15,8 @@ import msgspec
 import psycopg
 import pytest
 
-from postpaid.billing import manage_alerts, manage_catalog, manage_meters, subscribe
+from postpaid.billing import manage_alerts, manage_catalog, manage_meters
+from postpaid.billing.change import cancel_now
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
 from postpaid.billing.record_usage import Reported, record_usage
@@ -277,9 +278,7 @@ def test_an_archived_alert_is_not_sent(world: World) -> None:
 def test_a_subscription_that_has_ended_has_no_window_that_is_billed(world: World) -> None:
     create(world, gte="10")
     with world.database.transaction() as conn:
-        subscribe.cancel_subscription(
-            conn, world.at(START + HOUR), world.subscription_ids[0], comment=None, feedback=None
-        )
+        cancel_now(conn, world.at(START + HOUR), world.subscription_ids[0])
     report(world, "10", at=START + 2 * HOUR)
     assert sent(world) == []
     assert look_at(world)[0] is None

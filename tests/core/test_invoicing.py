@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from postpaid.core.catalog import Price, Product, UsageType
 from postpaid.core.closings import closing_lines
-from postpaid.core.cycles import advanced, started_items
+from postpaid.core.cycles import advanced, started
 from postpaid.core.errors import ActionNotAllowed
 from postpaid.core.invoicing import (
     BillingReason,
@@ -191,7 +191,7 @@ def subscription(*price_ids: str, mode: BillingMode = BillingMode.FLEXIBLE) -> S
             for price_id in price_ids
         ),
     )
-    return replace(begun, items=started_items(begun, CATALOG))
+    return replace(begun, items=tuple(started(begun, item, CATALOG) for item in begun.items))
 
 
 # ─── Obligations ─────────────────────────────────────────────────────────────────────────────

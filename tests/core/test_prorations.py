@@ -75,12 +75,12 @@ def test_classic_credits_what_it_would_cost() -> None:
     assert credit.description == "Unused time on 3 × Fee after 01 Sep 2026"
 
 
-def test_one_credit_for_each_invoice_and_for_each_pending_item() -> None:
+def test_one_credit_for_each_time_that_something_was_debited() -> None:
     charges = [
         charge(1000),
         charge(500, key="il_2", quantity=Decimal(0)),
-        charge(300, key="ii_3", invoice=None, period_start=AT),
-        charge(200, key="il_4", invoice="in_2"),
+        charge(300, key="ii_3", invoice=None, obligation="ii_3", period_start=AT),
+        charge(200, key="il_4", invoice="in_2", obligation="ii_4"),
     ]
     credits = credits_of_charges(sold(1), charges, at=AT, zone="UTC")
     assert [each.credited for each in credits] == [
@@ -169,3 +169,28 @@ def test_what_was_charged_for_the_rest_is_credited_to_the_cent(amount: int, seco
     again = charge(debit.amount, period_start=at)
     [credit] = credits_of_charges(sold(amount), [again], at=at, zone="UTC")
     assert credit.amount == -debit.amount
+
+
+def test_what_was_given_back_is_not_given_back_again() -> None:
+    """A cent of which a half, rounded up, was given back."""
+    middle = START + (END - START) / 2
+    once = charge(1, returned=1, returned_from=middle)
+    assert credits_of_charges(sold(1), [once], at=AT, zone="UTC") == []
+    [earlier] = credits_of_charges(sold(1), [once], at=START, zone="UTC")
+    assert (earlier.amount, earlier.period) == (0, Period(START, middle))
+
+
+def test_an_itemized_credit_has_each_discount_by_itself() -> None:
+    month = charge(1000, discounts={"di_1": 100, "di_2": 50})
+    [first] = credits_of_charges(sold(1000), [month], at=AT, zone="UTC", itemized=True)
+    assert (first.amount, first.discounts) == (-166, {"di_1": -17, "di_2": -8})
+    again = charge(
+        1000,
+        discounts={"di_1": 100},
+        returned=149,
+        returned_discounts={"di_1": 17},
+        returned_from=AT,
+    )
+    [rest] = credits_of_charges(sold(1000), [again], at=START, zone="UTC", itemized=True)
+    assert (rest.amount, rest.discounts) == (-1000 + 166, {"di_1": -83})
+    assert rest.period == Period(START, AT)

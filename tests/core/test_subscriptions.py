@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from postpaid.core.catalog import Price, Product, UsageType
-from postpaid.core.cycles import advanced, settled, started_items
+from postpaid.core.cycles import advanced, settled, started
 from postpaid.core.errors import ActionNotAllowed
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
@@ -135,7 +135,7 @@ def subscription(status: SubscriptionStatus = S.ACTIVE) -> Subscription:
         created_at=ANCHOR,
         items=(item(),),
     )
-    begun = replace(begun, items=started_items(begun, MONTHLY))
+    begun = replace(begun, items=tuple(started(begun, item, MONTHLY) for item in begun.items))
     if status in RENEWING:
         return replace(begun, closes_at=begun.items[0].period_end)
     if status == S.INCOMPLETE:
@@ -144,7 +144,7 @@ def subscription(status: SubscriptionStatus = S.ACTIVE) -> Subscription:
 
 
 def test_items_start_at_the_anchor():
-    [first] = started_items(subscription(), MONTHLY)
+    first = started(subscription(), subscription().items[0], MONTHLY)
     assert (first.period_index, first.period_start) == (0, ANCHOR)
     assert first.period_end == datetime(2028, 2, 29, 10, 51, 40, tzinfo=UTC)
 
@@ -168,7 +168,7 @@ def test_periods_are_counted_from_the_anchor_and_never_drift():
 def test_only_the_items_that_end_advance():
     catalog = MONTHLY | {"price_2": sold("price_2", Recurrence(Interval.YEAR))}
     mixed = replace(subscription(), items=(item(1), item(2, "price_2")))
-    mixed = replace(mixed, items=started_items(mixed, catalog))
+    mixed = replace(mixed, items=tuple(started(mixed, item, catalog) for item in mixed.items))
     mixed = replace(mixed, closes_at=min(each.period_end for each in mixed.items))
 
     after = advanced(mixed, catalog)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postpaid.core.ledger import Entry, LedgerAccount, LedgerKind, Transaction, earned
-from postpaid.storage import ledger
-from postpaid.storage.ledger import Balance, RevenuePeriod
+from postpaid.storage import ledger, ledger_reports
+from postpaid.storage.ledger_reports import Balance, RevenuePeriod
 from postpaid.storage.paging import Page
 from rows import ACCOUNT, NOW, add
 from statements import counted
@@ -115,7 +115,7 @@ def test_time_moves_what_is_deferred_to_revenue(conn: psycopg.Connection) -> Non
     posted(conn, 1, Entry(A.RECEIVABLE, 3500), deferred, Entry(A.REVENUE, -500))
 
     def at(moment: datetime) -> list[tuple[str, int, int]]:
-        found = ledger.balances(conn, ACCOUNT, at=moment, customer_id=CUSTOMER)
+        found = ledger_reports.balances(conn, ACCOUNT, at=moment, customer_id=CUSTOMER)
         return [(each.ledger_account, each.debits, each.credits) for each in found]
 
     assert at(NOW - DAY) == []
@@ -129,17 +129,17 @@ def test_time_moves_what_is_deferred_to_revenue(conn: psycopg.Connection) -> Non
         ("receivable", 3500, 0),
         ("revenue", 0, 1500),
     ]
-    assert Balance(A.DEFERRED_REVENUE, "usd", 3000, 3000) in ledger.balances(
+    assert Balance(A.DEFERRED_REVENUE, "usd", 3000, 3000) in ledger_reports.balances(
         conn, ACCOUNT, at=NOW + 365 * DAY, currency="usd"
     )
-    assert ledger.balances(conn, ACCOUNT, at=NOW, currency="eur") == []
+    assert ledger_reports.balances(conn, ACCOUNT, at=NOW, currency="eur") == []
 
 
 def test_revenue_of_any_periods_is_all_there_is(conn: psycopg.Connection) -> None:
     deferred = Entry(A.DEFERRED_REVENUE, -1000, NOW - 5 * DAY, NOW + 25 * DAY)
     posted(conn, 1, Entry(A.RECEIVABLE, 1042), deferred, Entry(A.REVENUE, -42))
     weeks = [(NOW + each * 7 * DAY, NOW + (each + 1) * 7 * DAY) for each in range(-1, 5)]
-    found = ledger.revenue_periods(conn, ACCOUNT, weeks)
+    found = ledger_reports.revenue_periods(conn, ACCOUNT, weeks)
     first = RevenuePeriod(*weeks[1], "usd", at_once=42, recognized=400, deferred=600)
     assert found[0] == first  # five days had gone when it was billed, and then a week
     assert [each.recognized for each in found] == [400, 233, 234, 133]
@@ -154,7 +154,7 @@ def test_what_is_taken_back_late_is_taken_from_the_month_in_which_it_is(
     back = (Entry(A.DEFERRED_REVENUE, 3000, *whole), Entry(A.RECEIVABLE, -3000))
     posted(conn, 2, *back, at=NOW + 20 * DAY)
     periods = [(NOW, NOW + 15 * DAY), (NOW + 15 * DAY, NOW + 60 * DAY)]
-    found = ledger.revenue_periods(conn, ACCOUNT, periods, currency="usd")
+    found = ledger_reports.revenue_periods(conn, ACCOUNT, periods, currency="usd")
     assert [(each.recognized, each.deferred) for each in found] == [(1500, 1500), (-1500, 0)]
 
 

@@ -119,6 +119,7 @@ class Books:
     def change(self, name: str, price: NaivePrice, quantity: int, behavior: str, now: int) -> None:
         item = self.items[name]
         if (item.price, item.quantity) == (price, quantity):
+            self.changed(behavior)
             return
         was_free = self.is_free()
         if price.rate is not None:

@@ -94,7 +94,8 @@ def upcoming(town: Town, subscription_id: str) -> stripe.Invoice | None:
     try:
         return town.client.v1.invoices.create_preview({"subscription": subscription_id})
     except stripe.InvalidRequestError as none:
-        assert none.code == "invoice_upcoming_none", none
+        if none.code != "invoice_upcoming_none":
+            raise
         return None
 
 

@@ -557,3 +557,89 @@ def test_a_commitment_is_kept_for_the_part_of_a_period_that_ends(town: Town, way
         assert made is not None
         last = made
     assert lines(last) == [("80 × Calls (at $0.05 / month)", 400), ("Minimum commitment", 600)]
+
+
+# ─── Discounts beside prorations ─────────────────────────────────────────────────────────────
+
+
+def gross_and_off(invoice: stripe.Invoice) -> list[tuple[str | None, int, list[int]]]:
+    return [
+        (line.description, line.amount, [each.amount for each in line.discount_amounts or []])
+        for line in invoice.lines.data
+    ]
+
+
+ITEMIZED: dict[str, Any] = {
+    "type": "flexible",
+    "flexible": {"proration_discounts": "itemized"},
+}
+
+
+def test_itemized_prorations_show_what_discounts_take_off(town: Town) -> None:
+    """What is owed is the same as where they are included."""
+    clock = town.clock()
+    half = town.client.v1.coupons.create({"percent_off": 50, "duration": "forever"}).id
+    price = fee(town)
+    running = {}
+    for name, mode in (("itemized", ITEMIZED), ("included", {"type": "flexible"})):
+        customer = town.customer(clock)
+        running[name] = town.subscribe(
+            customer, price, discounts=[{"coupon": half}], billing_mode=mode
+        )
+    [discount] = running["itemized"].discounts
+    for day, quantity in ((21, 3), (26, 2)):
+        town.advance(clock, JANUARY + day * DAY)
+        for subscription in running.values():
+            turn(town, subscription, items=[{"id": items_of(subscription)[0], "quantity": quantity}])
+    items = town.client.v1.invoice_items.list(
+        {"customer": str(running["itemized"].customer), "pending": True}
+    ).data
+    told = {each.description: each for each in items}
+    first = told["Unused time on Fee after 22 Jan 2026"]
+    assert (first.amount, first.net_amount) == (-1000, -500)
+    assert first.proration_details is not None
+    assert first.proration_details.to_dict()["discount_amounts"] == [
+        {"amount": -500, "discount": discount}
+    ]
+    totals = {}
+    for name, subscription in running.items():
+        upcoming = foretell(town, subscription.id)
+        totals[name] = upcoming.total
+        if name == "itemized":
+            foretold = gross_and_off(upcoming)
+    town.advance(clock, FEBRUARY + HOUR)
+    renewal = town.invoices(running["itemized"].id)[-1]
+    assert (
+        gross_and_off(renewal)
+        == foretold
+        == [
+            ("Remaining time on 2 × Fee after 27 Jan 2026", 1000, [500]),
+            ("Unused time on 3 × Fee after 27 Jan 2026", -1500, [-750]),
+            ("Remaining time on 3 × Fee after 22 Jan 2026", 3000, [1500]),
+            ("Unused time on Fee after 22 Jan 2026", -1000, [-500]),
+            ("2 × Fee (at $31.00 / month)", 6200, [3100]),
+        ]
+    )
+    assert renewal.total == totals["itemized"] == totals["included"] == 750 + 3100
+    assert [each.amount for each in renewal.total_discount_amounts or []] == [3850]
+    included = town.invoices(running["included"].id)[-1]
+    assert included.total == renewal.total
+    assert gross_and_off(included)[0] == ("Remaining time on 2 × Fee after 27 Jan 2026", 500, [])
+
+
+@pytest.mark.parametrize("way", ["now", "at a date"])
+def test_the_last_credit_is_itemized(town: Town, way: str) -> None:
+    clock = town.clock()
+    customer = town.customer(clock)
+    coupon = town.client.v1.coupons.create({"amount_off": 310, "currency": "usd"}).id
+    more: dict[str, Any] = {"cancel_at": JANUARY + 21 * DAY} if way == "at a date" else {}
+    subscription = town.subscribe(
+        customer, fee(town), discounts=[{"coupon": coupon}], billing_mode=ITEMIZED, **more
+    )
+    if way == "now":
+        town.advance(clock, JANUARY + 21 * DAY)
+        town.client.v1.subscriptions.cancel(subscription.id, {"invoice_now": True, "prorate": True})
+    town.advance(clock, JANUARY + 21 * DAY + HOUR)
+    last = town.invoices(subscription.id)[-1]
+    assert gross_and_off(last) == [("Unused time on Fee after 22 Jan 2026", -1000, [-100])]
+    assert (last.subtotal, last.total, balance(town, subscription)) == (-1000, -900, -900)

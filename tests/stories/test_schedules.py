@@ -92,6 +92,7 @@ def test_three_phases_whose_prices_go_up(town: Town) -> None:
         "subscription_schedule.updated",
         "subscription_schedule.updated",
         "subscription_schedule.updated",
+        "subscription_schedule.expiring",
         "subscription_schedule.released",
     ]
 

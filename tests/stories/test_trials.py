@@ -234,9 +234,10 @@ def test_an_anchor_after_the_trial_leaves_a_stub(town: Town, proration: str) -> 
 
     billed = previews_hold(town, clock, begun.id, at("2026-04-01"), use)
 
-    stub = [] if proration == "none" else [1700]
-    assert [each.total for each in billed] == [*stub, 3120, 3120, 3120]
-    if stub:
+    if proration == "none":  # and what was used until then was nothing
+        assert [each.total for each in billed] == [3100, 3120, 3120]
+    else:
+        assert [each.total for each in billed] == [1700, 3120, 3120, 3120]
         assert lines(billed[0]) == [
             ("Time on Fee from 15 Jan 2026 until 01 Feb 2026", 1700, "2026-01-15", "2026-02-01")
         ]

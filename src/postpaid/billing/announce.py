@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from postpaid.billing.perform import Act
+from postpaid.core.subscriptions import Subscription
 from postpaid.storage import events
 from postpaid.storage.database import Connection
 
@@ -56,6 +57,13 @@ def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) 
             )
         )
     events.insert_many(conn, act.account_id, written)
+
+
+def subscription_updated(before: Subscription, after: Subscription) -> Announcement:
+    """That the subscription changed, and from what."""
+    return Announcement(
+        "customer.subscription.updated", "subscription", after.id, after, changes(before, after)
+    )
 
 
 def changes(before: object, after: object) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from postpaid.billing.agree_limits import agree_limits
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, subscription_updated
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import BillingReason, Invoice
@@ -63,7 +63,7 @@ def hold(conn: Connection, act: Act, changed: Sequence[tuple[Subscription, Subsc
         )
         held.append((before, waiting))
     subscriptions.update_many(conn, act.account_id, [after for _, after in held])
-    announce(conn, act, [_updated(before, after) for before, after in held])
+    announce(conn, act, [subscription_updated(before, after) for before, after in held])
 
 
 def apply_paid(conn: Connection, act: Act, paid: Sequence[Invoice]) -> None:
@@ -132,7 +132,7 @@ def drop(conn: Connection, act: Act, waiting: Sequence[Subscription]) -> None:
     """Forget the pending updates, whatever becomes of their invoices. The customers are locked."""
     dropped = [(each, _without(each)) for each in waiting]
     subscriptions.update_many(conn, act.account_id, [after for _, after in dropped])
-    announce(conn, act, [_updated(before, after) for before, after in dropped])
+    announce(conn, act, [subscription_updated(before, after) for before, after in dropped])
 
 
 def write_changed(
@@ -165,7 +165,7 @@ def write_changed(
     subscription_items.insert_many(conn, act.account_id, new)
     subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
     open_windows(conn, act, [_with_new_windows(before, after) for before, after in moved], sold)
-    announce(conn, act, [_updated(before, after) for before, after in moved])
+    announce(conn, act, [subscription_updated(before, after) for before, after in moved])
 
 
 def shown_after(subscription: Subscription) -> Subscription | None:
@@ -226,13 +226,3 @@ def _with_new_windows(before: Subscription, after: Subscription) -> Subscription
 
 def _window(item: Item) -> tuple[object, ...]:
     return item.id, item.billing_price_id, item.price_id, item.usage_start, item.period_end
-
-
-def _updated(before: Subscription, after: Subscription) -> Announcement:
-    return Announcement(
-        "customer.subscription.updated",
-        "subscription",
-        after.id,
-        after,
-        changes(before, after),
-    )

@@ -7,20 +7,24 @@ on one invoice. In the middle of a period it is a change like any other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from postpaid.billing import change as changing
 from postpaid.billing import collect
+from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.apply_updates import write_changed
+from postpaid.billing.change_items import item_of_extra
 from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.perform import Act
-from postpaid.billing.subscribe import subscribe
+from postpaid.billing.subscribe import subscribe_all
 from postpaid.billing.write_schedules import write
 from postpaid.core.changes import Change, ProrationBehavior
 from postpaid.core.cycles import rescheduled
 from postpaid.core.errors import BillingError
+from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.schedules import (
     EndBehavior,
     Phase,
@@ -28,6 +32,7 @@ from postpaid.core.schedules import (
     ScheduleAction,
     ScheduleStatus,
     change_of,
+    extras_of,
     is_boundary,
     is_switch,
     moved,
@@ -37,7 +42,13 @@ from postpaid.core.schedules import (
 )
 from postpaid.core.subscriptions import ENDED, BillingMode, Catalog, CollectionMethod, Subscription
 from postpaid.core.values import replace
-from postpaid.storage import catalog, payments, subscription_schedules, subscriptions
+from postpaid.storage import (
+    catalog,
+    invoice_items,
+    payments,
+    subscription_schedules,
+    subscriptions,
+)
 from postpaid.storage.database import Connection, Database
 
 BATCH = 200  # schedules in one transaction
@@ -49,6 +60,7 @@ class _Turns:
     """What the schedules that are due come to."""
 
     switches: list[tuple[Subscription, Subscription]] = field(default_factory=list)
+    extras: list[InvoiceItem] = field(default_factory=list)  # which the renewals bill
     changes: list[Change] = field(default_factory=list)
     schedules: list[tuple[Schedule, Schedule]] = field(default_factory=list)
     later: list[Schedule] = field(default_factory=list)
@@ -70,10 +82,16 @@ def begin_due_phases(database: Database, act: Act, wall: datetime) -> int:
 
 
 def _batches(due: Sequence[Schedule]) -> list[list[Schedule]]:
-    """Those that run together, and each that starts by itself: it is a new subscription."""
-    running = [each for each in due if each.status == ScheduleStatus.ACTIVE]
-    starting = [[each] for each in due if each.status == ScheduleStatus.NOT_STARTED]
-    return [running, *starting] if running else starting
+    """Those that run, and those that start: of a customer with several, one after the other."""
+    batches = [[each for each in due if each.status == ScheduleStatus.ACTIVE]]
+    place_of: Counter[str] = Counter()
+    for each in due:
+        if each.status == ScheduleStatus.NOT_STARTED:
+            place_of[each.customer_id] += 1
+            if len(batches) <= place_of[each.customer_id]:
+                batches.append([])
+            batches[place_of[each.customer_id]].append(each)
+    return [each for each in batches if each]
 
 
 def _begin(
@@ -83,9 +101,9 @@ def _begin(
     try:
         with conn.transaction():
             if due[0].status == ScheduleStatus.NOT_STARTED:
-                _, begun = start(conn, act, due[0], wall=wall)
+                _, begun = start_all(conn, act, due, wall=wall)
                 attempt_ids += begun
-                return 1
+                return len(due)
             done, begun = begin_phases(conn, act, due, wall=wall)
             attempt_ids += begun
             return done
@@ -96,17 +114,21 @@ def _begin(
     return sum(_begin(conn, act, wall, [each], attempt_ids) for each in due)
 
 
-def start(
-    conn: Connection, act: Act, schedule: Schedule, *, wall: Act
-) -> tuple[Schedule, list[str]]:
-    """Begin the first phase: a new subscription; and the attempts at its first payment.
+def start_all(
+    conn: Connection, act: Act, due: Sequence[Schedule], *, wall: Act
+) -> tuple[list[Schedule], list[str]]:
+    """Begin the first phases: new subscriptions; and the attempts at their first payments.
 
-    ``wall`` is the same act by the wall clock. Raises what ``subscribe`` raises.
+    The schedules are of different customers, and as many statements as for one. ``wall`` is the
+    same act by the wall clock. Raises what ``subscribe_all`` raises.
     """
-    begun = subscribe(conn, wall, first_subscription(schedule, act.now))
-    after = started(schedule, begun.subscription_id, act.now)
-    write(conn, act, [(schedule, after)])
-    return after, begun.attempt_ids
+    begun = subscribe_all(conn, wall, [first_subscription(each, act.now) for each in due])
+    after = [
+        started(schedule, each.subscription_id, act.now)
+        for schedule, each in zip(due, begun, strict=True)
+    ]
+    write(conn, act, list(zip(due, after, strict=True)))
+    return after, [attempt_id for each in begun for attempt_id in each.attempt_ids]
 
 
 def first_subscription(schedule: Schedule, now: datetime) -> NewSubscription:
@@ -126,6 +148,7 @@ def first_subscription(schedule: Schedule, now: datetime) -> NewSubscription:
         trial_end_at=phase.trial_end_at,
         proration=phase.proration,
         cancel_at=_cancel_at(schedule, 0),
+        extras=extras_of(phase),
         limits={
             "schedule_id": schedule.id,
             "threshold_amount": phase.threshold_amount,
@@ -169,6 +192,15 @@ def begin_phases(
 
     # Write.
     write_changed(conn, act, turns.switches, sold)
+    invoice_items.insert_many(conn, act.account_id, turns.extras)
+    announce(
+        conn,
+        act,
+        [
+            Announcement("invoiceitem.created", "invoiceitem", each.id, each)
+            for each in turns.extras
+        ],
+    )
     changed = changing.change(conn, wall, turns.changes)
     write(conn, act, turns.schedules)
     subscription_schedules.update_many(conn, act.account_id, turns.later)
@@ -181,7 +213,9 @@ def read_catalog(
     conn: Connection, act: Act, due: Sequence[Schedule], running: Sequence[Subscription]
 ) -> Catalog:
     """What the phases and the subscriptions sell."""
-    ids = {item.price_id for each in due for phase in each.phases for item in phase.items}
+    phases = [phase for each in due for phase in each.phases]
+    ids = {item.price_id for phase in phases for item in phase.items}
+    ids |= {extra.price_id for phase in phases for extra in phase.extras}
     ids |= {item.price_id for each in running for item in each.items}
     ids |= {item.billing_price_id for each in running for item in each.items}
     return catalog.load_sold(conn, act.account_id, ids)
@@ -218,17 +252,11 @@ def _turn(
         turns.switches.append((subscription, replace(subscription, schedule_id=None)))
         return
     phase = schedule.phases[following]
-    ends = {"cancel_at": _cancel_at(schedule, following)}
-    if is_boundary(subscription, due_at) and phase.trial_end_at is None:
-        after = switched(subscription, phase, sold, due_at)
-        items = tuple(
-            item if item.id else replace(item, id=act.new_id("si"), created_at=act.now)
-            for item in after.items
-        )
-        after = rescheduled(replace(after, items=items, **ends), due_at)
-        turns.switches.append((subscription, after))
-        if is_switch(subscription, phase, sold):
+    if switch := switch_at(act, schedule, subscription, sold):
+        turns.switches.append((subscription, switch.subscription))
+        if switch.is_whole:
             turns.schedules.append((schedule, moved(schedule, following, act.now)))
+            turns.extras += switch.extras
         return
     if any(item.period_end <= due_at for item in subscription.items):
         return
@@ -239,10 +267,46 @@ def _turn(
     turns.changes.append(
         replace(
             asked,
-            fields={**asked.fields, **ends},
+            fields={**asked.fields, "cancel_at": _cancel_at(schedule, following)},
             prorated_at=None if asked.proration == ProrationBehavior.NONE else late,
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A subscription switched to the phase that begins with its renewal, and what that bills once.
+
+    Unless it ``is_whole`` there is more to change, after the renewal, and then it is billed.
+    """
+
+    subscription: Subscription
+    extras: list[InvoiceItem]
+    is_whole: bool
+
+
+def switch_at(
+    act: Act, schedule: Schedule, subscription: Subscription, sold: Catalog
+) -> Switch | None:
+    """The switch with which the next phase begins; None where it begins otherwise, or is none."""
+    following = (schedule.phase_index or 0) + 1
+    if schedule.current_phase is None or following == len(schedule.phases):
+        return None
+    due_at, phase = schedule.current_phase.end_at, schedule.phases[following]
+    if phase.trial_end_at is not None or not is_boundary(subscription, due_at):
+        return None
+    after = switched(subscription, phase, sold, due_at)
+    items = tuple(
+        item if item.id else replace(item, id=act.new_id("si"), created_at=act.now)
+        for item in after.items
+    )
+    after = replace(after, items=items, cancel_at=_cancel_at(schedule, following))
+    whole = is_switch(subscription, phase, sold)
+    extras = [
+        item_of_extra(act, after, extra, sold.get(extra.price_id), place=place)
+        for place, extra in enumerate(extras_of(phase) if whole else ())
+    ]
+    return Switch(rescheduled(after, due_at), extras, whole)
 
 
 def _cancel_at(schedule: Schedule, index: int) -> datetime | None:

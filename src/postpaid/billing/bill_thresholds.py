@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from postpaid.billing import collect
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, subscription_updated
 from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.change import read_known
 from postpaid.billing.compose import compose
@@ -265,11 +265,5 @@ def _still_reached(subscription: Subscription, invoice: Invoice) -> bool:
 def _announcements(billed: Billed) -> list[Announcement]:
     return [
         Announcement("invoice.created", "invoice", billed.invoice.id, billed.invoice),
-        Announcement(
-            "customer.subscription.updated",
-            "subscription",
-            billed.after.id,
-            billed.after,
-            changes(billed.before, billed.after),
-        ),
+        subscription_updated(billed.before, billed.after),
     ]

@@ -27,14 +27,7 @@ from postpaid.billing.gather_items import gather_items
 from postpaid.billing.measure import measure
 from postpaid.billing.net_prices import net_prices
 from postpaid.billing.perform import Act
-from postpaid.core.changes import (
-    Change,
-    ChangePayment,
-    Extra,
-    ItemChange,
-    ProrationBehavior,
-    UsagePricing,
-)
+from postpaid.core.changes import Change, ChangePayment
 from postpaid.core.errors import InvalidRequest, NotFound, PaymentFailed
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.lines import obligation_of
@@ -63,19 +56,6 @@ from postpaid.storage import (
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.payments import AttemptStatus
-
-__all__ = [
-    "Change",
-    "ChangePayment",
-    "Changed",
-    "Extra",
-    "ItemChange",
-    "ProrationBehavior",
-    "UsagePricing",
-    "cancel_now",
-    "change",
-    "finish",
-]
 
 HOLDING = frozenset({ChangePayment.ERROR_IF_INCOMPLETE, ChangePayment.PENDING_IF_INCOMPLETE})
 

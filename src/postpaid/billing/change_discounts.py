@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, changes, subscription_updated
+from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.manage_discounts import (
     AskedDiscount,
     Wanted,
@@ -32,7 +33,7 @@ def discount_customer(
 
     Raises ``NotFound``, and as ``choose`` and ``redeem`` do.
     """
-    before = _lock_customer(conn, act, customer_id)
+    before = lock_customer(conn, act, customer_id)
     act = act.at(before.now(act.now), before.clock_id)
     [discount] = discounts_from(
         conn, act, [asked], customer=before, currency=before.currency, param=()
@@ -48,7 +49,7 @@ def discount_customer(
 
 def delete_customer_discount(conn: Connection, act: Act, customer_id: str) -> Discount:
     """Take the customer's discount away. Raises ``NotFound`` when it has none."""
-    before = _lock_customer(conn, act, customer_id)
+    before = lock_customer(conn, act, customer_id)
     if not before.discount:
         raise NotFound(f"No active discount for customer: {customer_id}")
     act = act.at(before.now(act.now), before.clock_id)
@@ -79,19 +80,7 @@ def delete_subscription_discount(conn: Connection, act: Act, subscription_id: st
     after = replace(before, discount_ids=None)
     subscriptions.update_many(conn, act.account_id, [after])
     removed = {each.id: each for each in remove(conn, act, active)}
-    announce(
-        conn,
-        act,
-        [
-            Announcement(
-                "customer.subscription.updated",
-                "subscription",
-                after.id,
-                after,
-                changes(before, after),
-            )
-        ],
-    )
+    announce(conn, act, [subscription_updated(before, after)])
     return removed[active[0]]
 
 
@@ -152,13 +141,6 @@ def rediscount_items(
     kept = [each.id for own in chosen.discounts for each in own]
     remove_left_out(conn, act, had, kept)
     return {each.param: chosen.ids(place) for place, each in enumerate(wanted)}
-
-
-def _lock_customer(conn: Connection, act: Act, customer_id: str) -> Customer:
-    customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
-    if customer is None or customer.deleted_at:
-        raise NotFound.of("customer", customer_id, param="customer")
-    return customer
 
 
 def _as_kept(discount: Discount) -> dict[str, Any]:

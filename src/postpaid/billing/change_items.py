@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import datetime
 from decimal import Decimal
 
 from postpaid.billing.perform import Act
-from postpaid.core.changes import Extra
+from postpaid.core.changes import Extra, ExtraBound
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.lines import Line
@@ -35,6 +36,7 @@ def item_of_proration(
         discountable=False,
         proration=True,
         credited=proration.credited,
+        discounts=proration.discounts,
         tax_rate_ids=item.tax_rate_ids,
         metadata=item.metadata,
     )
@@ -74,9 +76,11 @@ def item_of_extra(
         )
     quantity = Decimal(extra.quantity)
     amount = round_minor(total(rate(sold.price.model, quantity)))
-    start, end = extra.period or (act.now, act.now)
+    start, end = _period_of(act, subscription, extra, place)
+    made = _item(act, subscription, sold, quantity, amount)
+    made = replace(made, id=extra.id, obligation=extra.id) if extra.id else made
     return replace(
-        _item(act, subscription, sold, quantity, amount),
+        made,
         period_start=start,
         period_end=end,
         unit_amount=sold.price.model.unit_amount,
@@ -85,6 +89,26 @@ def item_of_extra(
         tax_rate_ids=extra.tax_rate_ids,
         metadata=extra.metadata,
     )
+
+
+def _period_of(
+    act: Act, subscription: Subscription, extra: Extra, place: int
+) -> tuple[datetime, datetime]:
+    if extra.period is None:
+        return act.now, act.now
+    bounds = {
+        ExtraBound.NOW: act.now,
+        ExtraBound.MAX_ITEM_PERIOD_START: max(each.period_start for each in subscription.items),
+        ExtraBound.MIN_ITEM_PERIOD_END: min(each.period_end for each in subscription.items),
+    }
+    start, end = (
+        bounds[each] if isinstance(each, ExtraBound) else each for each in extra.period
+    )
+    if end < start:
+        raise InvalidRequest(
+            "The period must end after it starts.", param=("add_invoice_items", place, "period")
+        )
+    return start, end
 
 
 def _item(

@@ -12,7 +12,7 @@ from typing import Any
 from postpaid.billing.manage_discounts import AskedDiscount
 from postpaid.billing.perform import Act
 from postpaid.core.anchors import is_multiple, shortest
-from postpaid.core.changes import ProrationBehavior
+from postpaid.core.changes import Extra, ProrationBehavior
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.stops import CancelAt
 from postpaid.core.subscriptions import (
@@ -57,7 +57,8 @@ class NewSubscription:
     ``anchor_config`` has the parts of an anchor by name: ``day_of_month`` and perhaps ``month``,
     ``hour``, ``minute`` and ``second``. ``proration`` is about the stub before the anchor and what
     is backdated to ``start_at``. ``limits`` are thresholds and a commitment, by the names of a
-    ``Subscription``'s fields.
+    ``Subscription``'s fields. ``extras`` are one-time prices on the first invoice, with
+    ``extra_discounts`` for each, if any.
     """
 
     customer_id: str
@@ -86,18 +87,31 @@ class NewSubscription:
     discounts: Sequence[AskedDiscount] = ()
     tax_rate_ids: Sequence[str] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
+    extras: Sequence[Extra] = ()
+    extra_discounts: Sequence[Sequence[AskedDiscount]] = ()
 
 
-def read_catalog(conn: Connection, act: Act, asked: NewSubscription, customer: Customer) -> Catalog:
-    """What is sold, once it is known that it can be sold together."""
-    if not asked.items:
-        raise InvalidRequest(
-            "Missing required param: items.", param="items", code="parameter_missing"
-        )
-    if len(asked.items) > ITEMS_MAX:
-        raise InvalidRequest(f"A subscription can have at most {ITEMS_MAX} items.", param="items")
-    sold = catalog.load_sold(conn, act.account_id, {item.price_id for item in asked.items})
-    check_sold(asked, customer, sold)
+def read_catalog(
+    conn: Connection,
+    act: Act,
+    asked: Sequence[NewSubscription],
+    owners: Mapping[str, Customer],
+) -> Catalog:
+    """What is sold, once it is known that of each it can be sold together. One statement."""
+    for each in asked:
+        if not each.items:
+            raise InvalidRequest(
+                "Missing required param: items.", param="items", code="parameter_missing"
+            )
+        if len(each.items) > ITEMS_MAX:
+            raise InvalidRequest(
+                f"A subscription can have at most {ITEMS_MAX} items.", param="items"
+            )
+    price_ids = {item.price_id for each in asked for item in each.items}
+    price_ids |= {extra.price_id for each in asked for extra in each.extras}
+    sold = catalog.load_sold(conn, act.account_id, price_ids)
+    for each in asked:
+        check_sold(each, owners[each.customer_id], sold)
     return sold
 
 

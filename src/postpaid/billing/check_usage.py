@@ -27,7 +27,6 @@ from postpaid.storage.usage_backfills import UsageBackfill
 PAYLOAD_KEYS_MAX = 50
 VALUE_TEXT_MAX = 40
 UNIQUE_TEXT_MAX = 500
-REFERENCE_MAX = 255
 # Python also takes underscores, spaces, other scripts' digits, and exponents beyond all bounds.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 ONE = Decimal(1)

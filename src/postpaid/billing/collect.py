@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, subscription_updated
 from postpaid.billing.apply_updates import apply_paid
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post
@@ -120,17 +120,33 @@ def check_payment_method(
     param: Path | str = "default_payment_method",
 ) -> PaymentMethod:
     """The payment method. Raises when it is absent or not attached to the customer."""
-    found = payment_methods.load(conn, act.account_id, [payment_method_id])
-    method = found.get(payment_method_id)
-    if method is None:
-        raise NotFound.of("PaymentMethod", payment_method_id, param=param)
-    if method.customer_id != customer_id:
-        raise InvalidRequest(
-            f"The customer does not have a payment method with the ID {payment_method_id}. "
-            "The payment method must be attached to the customer.",
-            param=param,
-        )
-    return method
+    return check_payment_methods(conn, act, [(customer_id, payment_method_id)], param=param)[0]
+
+
+def check_payment_methods(
+    conn: Connection,
+    act: Act,
+    asked: Sequence[tuple[str, str]],
+    *,
+    param: Path | str = "default_payment_method",
+) -> list[PaymentMethod]:
+    """The payment methods of customers, pairs of their ids; one statement, and none for none.
+
+    Raises ``NotFound``, and ``InvalidRequest`` for one that is not attached to the customer.
+    """
+    if not asked:
+        return []
+    found = payment_methods.load(conn, act.account_id, {method_id for _, method_id in asked})
+    for customer_id, method_id in asked:
+        if method_id not in found:
+            raise NotFound.of("PaymentMethod", method_id, param=param)
+        if found[method_id].customer_id != customer_id:
+            raise InvalidRequest(
+                f"The customer does not have a payment method with the ID {method_id}. "
+                "The payment method must be attached to the customer.",
+                param=param,
+            )
+    return [found[method_id] for _, method_id in asked]
 
 
 def follow(
@@ -159,20 +175,7 @@ def follow(
     )
     moved = [(before, settled(before, action)) for before in waiting.values()]
     subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
-    announce(
-        conn,
-        act,
-        [
-            Announcement(
-                "customer.subscription.updated",
-                "subscription",
-                after.id,
-                after,
-                changes(before, after),
-            )
-            for before, after in moved
-        ],
-    )
+    announce(conn, act, [subscription_updated(before, after) for before, after in moved])
 
 
 def follow_settled(conn: Connection, act: Act, final: Sequence[Invoice]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from postpaid.billing.perform import Act
-from postpaid.core.adjusting import Applied, TaxReason, adjusted
+from postpaid.core.adjusting import Applied, TaxReason, adjusted, taking_off
 from postpaid.core.discounts import Coupon, Discount, Duration, holds
 from postpaid.core.invoicing import BillingReason, Invoice
 from postpaid.core.values import replace
@@ -68,7 +68,7 @@ def compose(
             tax_rates=rates,
             reason=REASONS[customer.tax_exempt],
         )
-        for discount_id in after.total_discounts or ():
+        for discount_id in taking_off(after):
             if known[discount_id].duration == Duration.ONCE:
                 spoken_for.setdefault(discount_id, draft.id)
         if after.lines == draft.lines:
@@ -85,7 +85,7 @@ def _is_adjusted(draft: Invoice, customers: Mapping[str, Customer]) -> bool:
         or draft.total_discounts
         or draft.total_taxes
         or customers[draft.customer_id].discount
-        or any(line.discount_ids or line.tax_rate_ids for line in draft.lines)
+        or any(line.discount_ids or line.tax_rate_ids or line.discounts for line in draft.lines)
     )
 
 

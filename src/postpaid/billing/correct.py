@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postpaid.billing import collect
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, subscription_updated
 from postpaid.billing.apply_credits import give_back
 from postpaid.billing.apply_updates import drop_voided
 from postpaid.billing.lock_invoices import lock_invoices
@@ -133,16 +133,4 @@ def _follow(conn: Connection, act: Act, subscription_id: str) -> None:
         subscriptions.update_many(conn, act.account_id, [after])
         if after.ended_at:
             end_with(conn, act, [(before, after)])
-        announce(
-            conn,
-            act,
-            [
-                Announcement(
-                    "customer.subscription.updated",
-                    "subscription",
-                    after.id,
-                    after,
-                    changes(before, after),
-                )
-            ],
-        )
+        announce(conn, act, [subscription_updated(before, after)])

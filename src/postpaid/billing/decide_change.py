@@ -43,6 +43,7 @@ from postpaid.core.lines import (
 from postpaid.core.periods import Period, period_at_index
 from postpaid.core.pricing import free_quantity
 from postpaid.core.prorations import (
+    NOTHING_OFF,
     Charge,
     Proration,
     charge_of_rest,
@@ -60,6 +61,7 @@ from postpaid.core.subscriptions import (
     SubscriptionAction,
     SubscriptionStatus,
     ended,
+    itemizes,
     next_status,
 )
 from postpaid.core.values import replace
@@ -173,6 +175,11 @@ class Turn:
     @property
     def flexible(self) -> bool:
         return self.before.billing_mode == BillingMode.FLEXIBLE
+
+    @property
+    def itemizes(self) -> bool:
+        """Whether discounts are shown beside the amounts of prorations (flexible)."""
+        return self.flexible and itemizes(self.before)
 
     @property
     def rests(self) -> bool:
@@ -345,7 +352,8 @@ class Turn:
                 at=self.at,
                 until=item.period_end,
                 zone=self.before.zone,
-                net=self._net(item, after=True),
+                off=self._off(item, after=True),
+                itemized=self.itemizes,
             ),
         )
         self.bill.items.append(made)
@@ -360,7 +368,9 @@ class Turn:
         sold, zone = self._sold(item.price_id), self.before.zone
         if self.flexible:
             charges = self.known.charges.get(item.id, ())
-            given = credits_of_charges(sold, charges, at=self.at, zone=zone)
+            given = credits_of_charges(
+                sold, charges, at=self.at, zone=zone, itemized=self.itemizes
+            )
         else:
             whole = self.whole(item)
             given = [
@@ -371,7 +381,7 @@ class Turn:
                     at=self.at,
                     until=item.period_end,
                     zone=zone,
-                    net=self._net(item, after=False),
+                    off=self._off(item, after=False),
                 )
             ]
         self.bill.items += [self._item_of(item, each) for each in given]
@@ -503,8 +513,8 @@ class Turn:
             return free_quantity(sold.price.model) is None
         return list_amount(sold, item.quantity) == 0
 
-    def _net(self, item: Item, *, after: bool) -> Fraction:
-        return self.known.nets.get((self.before.id, item.price_id, after), Fraction(1))
+    def _off(self, item: Item, *, after: bool) -> Mapping[str, Fraction]:
+        return self.known.nets.get((self.before.id, item.price_id, after), NOTHING_OFF)
 
     def _sold(self, price_id: str) -> Sold:
         return self.known.sold[price_id]

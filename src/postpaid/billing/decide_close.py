@@ -36,6 +36,7 @@ from postpaid.core.subscriptions import (
     TrialEndBehavior,
     UsageInvoicing,
     ended,
+    itemizes,
     paused,
 )
 from postpaid.core.values import replace
@@ -151,7 +152,11 @@ def _unused(subscription: Subscription, known: Known) -> list[Line]:
         sold = known.sold[item.price_id]
         if subscription.billing_mode == BillingMode.FLEXIBLE:
             given = credits_of_charges(
-                sold, known.charges.get(item.id, ()), at=at, zone=subscription.zone
+                sold,
+                known.charges.get(item.id, ()),
+                at=at,
+                zone=subscription.zone,
+                itemized=itemizes(subscription),
             )
         else:
             given = [
@@ -187,6 +192,7 @@ def _credit_line(item: Item, place: int, known: Known, given: Proration) -> Line
         proration=True,
         discountable=False,
         credited=given.credited,
+        discounts=given.discounts,
     )
 
 

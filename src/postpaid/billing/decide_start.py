@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from postpaid.billing.agree_limits import check_limits
+from postpaid.billing.change_items import item_of_extra
 from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.compose import compose
 from postpaid.billing.gather_items import gather_items, lines_of_items
 from postpaid.billing.imagine import NOTHING, Imagined
-from postpaid.billing.manage_discounts import Chosen, Wanted, check_minimum, choose
-from postpaid.billing.manage_tax_rates import check_tax_rates
+from postpaid.billing.manage_discounts import Chosen, Wanted, check_minimum, choose_all
+from postpaid.billing.manage_tax_rates import check_all_tax_rates
 from postpaid.billing.measure import measure
 from postpaid.billing.perform import Act
 from postpaid.core.anchors import anchor_of_config, check_anchor, shortest
 from postpaid.core.changes import ProrationBehavior
 from postpaid.core.credits import with_balance
 from postpaid.core.cycles import next_moment, recurrence_of, started, trial_items, zone_of
-from postpaid.core.errors import InvalidRequest
+from postpaid.core.errors import InvalidRequest, Path
+from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import GRACE, BillingReason, Invoice, draft
 from postpaid.core.lines import obligation_of
 from postpaid.core.openings import first_lines, past_usage, pays_running, whole_period
@@ -41,6 +46,19 @@ FIRST_PAYMENT_WITHIN = timedelta(hours=23)  # Stripe: after that an incomplete o
 TRIAL_MAX = timedelta(days=730)  # Stripe
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A subscription as it starts, and its first invoice if it owes anything; not written yet.
+
+    ``chosen`` are the discounts on both, ``extras`` the items of one-time prices on the invoice.
+    """
+
+    subscription: Subscription
+    invoice: Invoice | None
+    chosen: Chosen
+    extras: Sequence[InvoiceItem] = ()
+
+
 def decide_start(
     conn: Connection,
     act: Act,
@@ -49,122 +67,229 @@ def decide_start(
     sold: Catalog,
     *,
     imagined: Imagined = NOTHING,
-) -> tuple[Subscription, Invoice | None, Chosen]:
-    """The subscription, its first invoice if it owes anything, and the discounts on them.
+) -> Started:
+    """``decide_starts`` for one."""
+    owners = {customer.id: customer}
+    return decide_starts(conn, act, [asked], owners, sold, imagined=imagined)[0]
 
-    A preview has ``imagined`` items beside those that wait. Nothing is written. Raises ``InvalidRequest`` for a beginning or an end that cannot be.
+
+def decide_starts(
+    conn: Connection,
+    act: Act,
+    asked: Sequence[NewSubscription],
+    owners: Mapping[str, Customer],
+    sold: Catalog,
+    *,
+    imagined: Imagined = NOTHING,
+) -> list[Started]:
+    """Each subscription, its first invoice if it owes anything, and the discounts on them.
+
+    They are of different customers, who live at the act's time. A preview has ``imagined`` items
+    beside those that wait. Nothing is written. Raises ``InvalidRequest`` for a beginning or an end
+    that cannot be.
     """
     # Read.
-    zone = customer.time_zone or accounts.time_zone(conn, act.account_id)
-    subscription = _starting(act, asked, customer, sold, zone)
-    check_limits(subscription, sold)
-    subscription, chosen = _adjusted(conn, act, asked, customer, subscription)
+    new = [each.customer_id for each in asked]
+    assert len(set(new)) == len(new), "a balance pays for one of them at a time"
+    bare = _all_starting(conn, act, asked, owners, sold)
+    starting = _adjusted(conn, act, asked, owners, bare, sold)
     windows = {
         obligation_of(item).name: Window(
-            customer.id, sold[item.price_id].price.meter_id or "", item.usage_start, item.period_end
+            each.customer_id,
+            sold[item.price_id].price.meter_id or "",
+            item.usage_start,
+            item.period_end,
         )
-        for item in past_usage(subscription, sold)
+        for each in (one.subscription for one in starting)
+        for item in past_usage(each, sold)
     }
     used = measure(conn, act.account_id, windows, now=act.now)
-    waiting = gather_items(conn, act, [subscription]).get(subscription.id, ())
-    pending = imagined.among(waiting, subscription.currency)
+    waiting = gather_items(conn, act, [each.subscription for each in starting])
 
     # Decide.
+    drafts = [
+        _first_draft(
+            act,
+            each,
+            one,
+            imagined.among(waiting.get(one.subscription.id, ()), one.subscription.currency),
+            sold,
+            used,
+        )
+        for each, one in zip(asked, starting, strict=True)
+    ]
+    unwritten = [*(each for one in starting for each in one.chosen.new), *imagined.discounts]
+    due = [each for each in drafts if each]
+    composed = {each.id: each for each in compose(conn, act, due, owners, unwritten=unwritten)}
+    return [
+        one
+        if draft is None
+        else _billed(one, composed[draft.id], owners[draft.customer_id], act.now)
+        for draft, one in zip(drafts, starting, strict=True)
+    ]
+
+
+def _all_starting(
+    conn: Connection,
+    act: Act,
+    asked: Sequence[NewSubscription],
+    owners: Mapping[str, Customer],
+    sold: Catalog,
+) -> list[Subscription]:
+    own_zones = [owners[each.customer_id].time_zone for each in asked]
+    zone = "" if all(own_zones) else accounts.time_zone(conn, act.account_id)
+    found = [
+        _starting(act, each, owners[each.customer_id], sold, own_zone or zone)
+        for each, own_zone in zip(asked, own_zones, strict=True)
+    ]
+    for each in found:
+        check_limits(each, sold)
+    return found
+
+
+def _first_draft(
+    act: Act,
+    asked: NewSubscription,
+    starting: Started,
+    pending: Sequence[InvoiceItem],
+    sold: Catalog,
+    used: Mapping[str, Decimal],
+) -> Invoice | None:
+    """What the subscription owes from the first, before anything comes off; None for nothing."""
+    subscription = starting.subscription
     prorates = asked.proration != ProrationBehavior.NONE
     try:
         lines = first_lines(subscription, sold, used, prorates=prorates)
     except ValueError as unbillable:
         raise InvalidRequest(str(unbillable), param="items") from None
     lines = [
-        *lines_of_items(act, pending),
+        *lines_of_items(act, [*pending, *starting.extras]),
         *(replace(line, id=act.new_id("il")) for line in lines),
     ]
-    check_minimum(chosen, sum(line.amount for line in lines), subscription.currency)
+    check_minimum(starting.chosen, sum(line.amount for line in lines), subscription.currency)
     if not lines:
-        return subscription, None, chosen
-
-    now = act.now
+        return None
     charged = asked.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY
-    invoice = draft(
+    return draft(
         act.new_id("in"),
         subscription,
         lines,
         reason=BillingReason.SUBSCRIPTION_CREATE,
-        period=(now, now),
+        period=(act.now, act.now),
         auto_advance=True,
-        finalizes_at=None if charged else now + GRACE,
-        now=now,
+        finalizes_at=None if charged else act.now + GRACE,
+        now=act.now,
     )
-    unwritten = [*chosen.new, *imagined.discounts]
-    [invoice] = compose(conn, act, [invoice], {customer.id: customer}, unwritten=unwritten)
+
+
+def _billed(starting: Started, invoice: Invoice, customer: Customer, now: datetime) -> Started:
+    """The subscription with its first invoice, for whose payment it may have to wait."""
     subscription = replace(
-        subscription,
-        items=tuple(_paid_by(item, invoice) for item in subscription.items),
+        starting.subscription,
+        items=tuple(_paid_by(item, invoice) for item in starting.subscription.items),
         latest_invoice_id=invoice.id,
     )
+    charged = subscription.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY
     waits = charged and with_balance(invoice, customer.balance).amount_due > 0
-    if not waits or subscription.status != SubscriptionStatus.ACTIVE:
-        return subscription, invoice, chosen
-    return (
-        replace(
+    if waits and subscription.status == SubscriptionStatus.ACTIVE:
+        subscription = replace(
             subscription,
             status=SubscriptionStatus.INCOMPLETE,
             closes_at=None,
             expires_at=now + FIRST_PAYMENT_WITHIN,
-        ),
-        invoice,
-        chosen,
-    )
+        )
+    return replace(starting, subscription=subscription, invoice=invoice)
 
 
 def _adjusted(
     conn: Connection,
     act: Act,
+    asked: Sequence[NewSubscription],
+    owners: Mapping[str, Customer],
+    bare: Sequence[Subscription],
+    sold: Catalog,
+) -> list[Started]:
+    """The subscriptions with the discounts and tax rates asked for them, their items and extras."""
+    pairs = list(zip(asked, bare, strict=True))
+    sales = [
+        (_wanted(each, subscription), owners[each.customer_id], subscription.currency)
+        for each, subscription in pairs
+    ]
+    chosen = choose_all(conn, act, sales)
+    rates = check_all_tax_rates(conn, act, [_rates_of(each) for each in asked])
+    return [
+        _with_adjustments(act, each, subscription, own, put_on, sold)
+        for (each, subscription), own, put_on in zip(pairs, chosen, rates, strict=True)
+    ]
+
+
+def _with_adjustments(
+    act: Act,
     asked: NewSubscription,
-    customer: Customer,
     subscription: Subscription,
-) -> tuple[Subscription, Chosen]:
-    """The subscription with the discounts and tax rates asked for it and its items."""
-    chosen = choose(
-        conn,
-        act,
-        [
-            Wanted(asked.discounts, subscription.id),
-            *(
-                Wanted(
-                    each.discounts,
-                    subscription.id,
-                    item.id,
-                    param=("items", i, "discounts"),
-                )
-                for i, (each, item) in enumerate(zip(asked.items, subscription.items, strict=True))
-            ),
-        ],
-        customer=customer,
-        currency=subscription.currency,
-    )
-    rates = check_tax_rates(
-        conn,
-        act,
-        {("default_tax_rates",): asked.tax_rate_ids}
-        | {("items", i, "tax_rates"): each.tax_rate_ids for i, each in enumerate(asked.items)},
-    )
-    return (
+    chosen: Chosen,
+    rates: Mapping[Path, list[str] | None],
+    sold: Catalog,
+) -> Started:
+    items = tuple(
         replace(
-            subscription,
-            discount_ids=chosen.ids(0),
-            tax_rate_ids=rates["default_tax_rates",],
-            items=tuple(
-                replace(
-                    item,
-                    discount_ids=chosen.ids(1 + i),
-                    tax_rate_ids=rates["items", i, "tax_rates"],
-                )
-                for i, item in enumerate(subscription.items)
-            ),
-        ),
-        chosen,
+            item,
+            discount_ids=chosen.ids(1 + i),
+            tax_rate_ids=rates["items", i, "tax_rates"],
+        )
+        for i, item in enumerate(subscription.items)
     )
+    subscription = replace(
+        subscription,
+        discount_ids=chosen.ids(0),
+        tax_rate_ids=rates["default_tax_rates",],
+        items=items,
+    )
+    extras = [
+        item_of_extra(
+            act,
+            subscription,
+            replace(
+                extra,
+                discount_ids=chosen.ids(1 + len(items) + i),
+                tax_rate_ids=rates["add_invoice_items", i, "tax_rates"],
+            ),
+            sold.get(extra.price_id),
+            place=i,
+        )
+        for i, extra in enumerate(asked.extras)
+    ]
+    return Started(subscription, None, chosen, extras)
+
+
+def _wanted(asked: NewSubscription, subscription: Subscription) -> list[Wanted]:
+    """What discounts are asked for: the subscription's, those of its items, those of its extras."""
+    return [
+        Wanted(asked.discounts, subscription.id),
+        *(
+            Wanted(each.discounts, subscription.id, item.id, param=("items", i, "discounts"))
+            for i, (each, item) in enumerate(zip(asked.items, subscription.items, strict=True))
+        ),
+        *(
+            Wanted(
+                discounts,
+                invoice_item_id=extra.id,
+                param=("add_invoice_items", i, "discounts"),
+            )
+            for i, (extra, discounts) in enumerate(
+                zip(asked.extras, asked.extra_discounts, strict=False)
+            )
+        ),
+    ]
+
+
+def _rates_of(asked: NewSubscription) -> dict[Path, Sequence[str] | None]:
+    rates: dict[Path, Sequence[str] | None] = {("default_tax_rates",): asked.tax_rate_ids}
+    rates |= {("items", i, "tax_rates"): each.tax_rate_ids for i, each in enumerate(asked.items)}
+    return rates | {
+        ("add_invoice_items", i, "tax_rates"): each.tax_rate_ids
+        for i, each in enumerate(asked.extras)
+    }
 
 
 def _starting(

@@ -13,8 +13,8 @@ from postpaid.billing.compose import compose
 from postpaid.billing.decide_items import CURRENCY
 from postpaid.billing.edit_draft import LINES_MAX, check_room, edit_draft
 from postpaid.billing.gather_items import lines_of_items, put_items_on
+from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.lock_invoices import lock_invoices
-from postpaid.billing.manage_customers import lock_customer
 from postpaid.billing.manage_discounts import (
     AskedDiscount,
     Wanted,
@@ -94,7 +94,7 @@ def create_invoice(conn: Connection, act: Act, asked: NewInvoice) -> Invoice:
             "Missing required param: customer.", param="customer", code="parameter_missing"
         )
     else:
-        customer = lock_customer(conn, act, asked.customer_id, param="customer")
+        customer = lock_customer(conn, act, asked.customer_id)
     act = act.at(customer.now(act.now), customer.clock_id)
     subscription = _subscription(conn, act, asked, customer)
     currency = _currency(asked, original, subscription, customer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -187,20 +187,11 @@ def decide(
 
 
 def update_note(
-    conn: Connection,
-    act: Act,
-    note_id: str,
-    *,
-    memo: str | None = None,
-    metadata: Mapping[str, str] | None = None,
+    conn: Connection, act: Act, note_id: str, change: Callable[[CreditNote], CreditNote]
 ) -> CreditNote:
-    """Change what is said of the credit note; None leaves it. Raises ``NotFound``."""
+    """Make what is said of the credit note what ``change`` makes of it. Raises ``NotFound``."""
     before, _, act = _lock(conn, act, note_id)
-    after = replace(
-        before,
-        memo=before.memo if memo is None else memo,
-        metadata=before.metadata if metadata is None else metadata,
-    )
+    after = change(before)
     if after != before:
         credit_notes.update(conn, act.account_id, after)
         what = changes(before, after)

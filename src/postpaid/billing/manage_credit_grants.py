@@ -9,6 +9,7 @@ from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.apply_credits import taken
+from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_credits
 from postpaid.core.credits import (
@@ -22,7 +23,6 @@ from postpaid.core.credits import (
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.values import replace
 from postpaid.storage import catalog, credit_grants, customers
-from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
 SCOPE = ("applicability_config", "scope")
@@ -52,7 +52,7 @@ def grant_credit(conn: Connection, act: Act, asked: NewGrant) -> CreditGrant:
     a customer with a hundred grants that are not used up (Stripe).
     """
     # Read.
-    customer = _lock(conn, act, asked.customer_id)
+    customer = lock_customer(conn, act, asked.customer_id)
     act = act.at(customer.now(act.now), customer.clock_id)
     unused = credit_grants.unused(conn, act.account_id, [customer.id])[customer.id]
     if asked.price_ids is not None:
@@ -257,10 +257,3 @@ def _said(transaction: GrantTransaction) -> Announcement:
         transaction.id,
         transaction,
     )
-
-
-def _lock(conn: Connection, act: Act, customer_id: str) -> Customer:
-    customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
-    if customer is None or customer.deleted_at:
-        raise NotFound.of("customer", customer_id, param="customer")
-    return customer

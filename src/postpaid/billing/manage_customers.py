@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, changes, subscription_updated
 from postpaid.billing.cancel import cancel_all
 from postpaid.billing.collect import check_payment_method
+from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.manage_payment_methods import attach, detach_all, take
 from postpaid.billing.move_balance import moved
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_balances
+from postpaid.billing.stop_billing import stop_billing
 from postpaid.core.credits import BalanceReason, BalanceTransaction
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.values import replace
@@ -87,7 +89,7 @@ def update_customer(
     for a payment method of someone else or a number that an invoice has already.
     """
     # Read.
-    before = lock_customer(conn, act, customer_id)
+    before = lock_customer(conn, act, customer_id, param="id")
     act = act.at(before.now(act.now), before.clock_id)
 
     # Decide.
@@ -117,7 +119,7 @@ def update_customer(
 
 def delete_customer(conn: Connection, act: Act, customer_id: str) -> Customer:
     """Delete a customer and end its subscriptions; its invoices stay. Raises ``NotFound``."""
-    customer = lock_customer(conn, act, customer_id)
+    customer = lock_customer(conn, act, customer_id, param="id")
     act = act.at(customer.now(act.now), customer.clock_id)
     return delete_customers(conn, act, [customer])[0]
 
@@ -130,6 +132,7 @@ def delete_customers(conn: Connection, act: Act, locked: Sequence[Customer]) -> 
     """
     ids = [customer.id for customer in locked]
     cancel_all(conn, act, ids)
+    stop_billing(conn, act, ids)
     detach_all(conn, act, ids)
     customers.mark_deleted(conn, act.account_id, ids, now=act.now)
     deleted = [replace(customer, deleted_at=act.now) for customer in locked]
@@ -139,14 +142,6 @@ def delete_customers(conn: Connection, act: Act, locked: Sequence[Customer]) -> 
         [Announcement("customer.deleted", "customer", each.id, each) for each in deleted],
     )
     return deleted
-
-
-def lock_customer(conn: Connection, act: Act, customer_id: str, *, param: str = "id") -> Customer:
-    """The customer, which is ours until the transaction ends. Raises ``NotFound``."""
-    customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
-    if customer is None or customer.deleted_at:
-        raise NotFound.of("customer", customer_id, param=param)
-    return customer
 
 
 def _with_balance(
@@ -170,20 +165,7 @@ def _move(conn: Connection, act: Act, customer: Customer) -> None:
     running = subscriptions.running_of_customers(conn, act.account_id, [customer.id])
     moved = [(each, replace(each, zone=zone)) for each in running.values() if each.zone != zone]
     subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
-    announce(
-        conn,
-        act,
-        [
-            Announcement(
-                "customer.subscription.updated",
-                "subscription",
-                after.id,
-                after,
-                changes(before, after),
-            )
-            for before, after in moved
-        ],
-    )
+    announce(conn, act, [subscription_updated(before, after) for before, after in moved])
 
 
 def _prefix(customer_id: str) -> str:

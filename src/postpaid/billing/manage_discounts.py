@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.perform import Act
+from postpaid.core.adjusting import taking_off
 from postpaid.core.discounts import Coupon, Discount, Duration, PromotionCode, end_of
 from postpaid.core.errors import InvalidRequest, NotFound, Path
 from postpaid.core.invoicing import Invoice
@@ -75,12 +76,20 @@ def choose(
     ``act`` is at the customer's time. ``currency`` is that of what they are taken off; None when
     that is not known. Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault.
     """
-    if not any(each.asked for each in wanted):
-        return Chosen([[] for _ in wanted])
+    return choose_all(conn, act, [(wanted, customer, currency)])[0]
+
+
+def choose_all(
+    conn: Connection, act: Act, sales: Sequence[tuple[Sequence[Wanted], Customer, str | None]]
+) -> list[Chosen]:
+    """``choose`` for a list of sales, in a constant number of statements; none for no discount."""
+    every = [one for wanted, _, _ in sales for each in wanted for one in each.asked]
+    if not every:
+        return [Chosen([[] for _ in wanted]) for wanted, _, _ in sales]
     # Read.
-    for each in wanted:
-        _check_references(each)
-    every = [one for each in wanted for one in each.asked]
+    for wanted, _, _ in sales:
+        for each in wanted:
+            _check_references(each)
     kept = discounts.load(
         conn, act.account_id, {one.discount_id for one in every if one.discount_id}
     )
@@ -94,26 +103,46 @@ def choose(
         | {code.coupon_id for code in codes.values()},
     )
     firsts_only = any(code.first_time_transaction for code in codes.values())
-    has_bought = firsts_only and discounts.has_bought(conn, act.account_id, customer.id)
+    buyers = {customer.id for _, customer, _ in sales} if firsts_only else set()
+    have_bought = discounts.have_bought(conn, act.account_id, buyers) if buyers else set()
 
     # Decide.
+    known = _Known(kept, coupon_by_id, codes, have_bought)
+    return [_choose(act, *each, known) for each in sales]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What discounts are chosen by."""
+
+    kept: Mapping[str, Discount]
+    coupon_by_id: Mapping[str, Coupon]
+    codes: Mapping[str, PromotionCode]
+    have_bought: set[str]
+
+
+def _choose(
+    act: Act,
+    wanted: Sequence[Wanted],
+    customer: Customer,
+    currency: str | None,
+    known: _Known,
+) -> Chosen:
     chosen = Chosen()
     for each in wanted:
         own: list[Discount] = []
         for i, one in enumerate(each.asked):
             at = (*each.param, i)
             if one.discount_id:
-                discount = kept.get(one.discount_id)
+                discount = known.kept.get(one.discount_id)
                 if discount is None or discount.customer_id != customer.id or discount.deleted_at:
                     raise NotFound.of("discount", one.discount_id, param=(*at, "discount"))
             else:
-                discount = _new(
-                    act, each, one, at, customer, currency, coupon_by_id, codes, has_bought
-                )
+                discount = _new(act, each, one, at, customer, currency, known)
                 chosen.new.append(discount)
                 if one.promotion_code_id:
                     where = (*at, "promotion_code")
-                    chosen.codes[discount.id] = (codes[one.promotion_code_id], where)
+                    chosen.codes[discount.id] = (known.codes[one.promotion_code_id], where)
             if discount.coupon_id in {other.coupon_id for other in own}:
                 raise InvalidRequest(
                     f"The coupon '{discount.coupon_id}' is given twice; it can be applied once.",
@@ -144,17 +173,18 @@ def check_minimum(chosen: Chosen, amount: int, currency: str) -> None:
             )
 
 
-def redeem(conn: Connection, act: Act, chosen: Chosen) -> None:
-    """Write what was chosen and count the redemptions. The customer is locked.
+def redeem(conn: Connection, act: Act, *every: Chosen) -> None:
+    """Write what was chosen and count the redemptions. The customers are locked.
 
     Raises ``InvalidRequest`` when a coupon or a code has been redeemed by others in the meantime,
     as often as it can be.
     """
-    if not chosen.new:
+    new = [each for chosen in every for each in chosen.new]
+    if not new:
         return
     times: dict[str, int] = {}
     code_times: dict[str, int] = {}
-    for each in chosen.new:
+    for each in new:
         times[each.coupon_id] = times.get(each.coupon_id, 0) + 1
         if each.promotion_code_id:
             code_times[each.promotion_code_id] = code_times.get(each.promotion_code_id, 0) + 1
@@ -166,8 +196,8 @@ def redeem(conn: Connection, act: Act, chosen: Chosen) -> None:
             param="discounts",
             code="coupon_expired",
         )
-    discounts.insert_many(conn, act.account_id, chosen.new)
-    _announce(conn, act, "customer.discount.created", chosen.new)
+    discounts.insert_many(conn, act.account_id, new)
+    _announce(conn, act, "customer.discount.created", new)
 
 
 def discounts_from(
@@ -216,7 +246,7 @@ def use_up(
     Customers, who are ``locked``, lose theirs with that, or when it has ended. Voiding an invoice
     does not give a discount back (Stripe). Three statements at most, and none without a discount.
     """
-    used = {discount_id: each.id for each in final for discount_id in (each.total_discounts or {})}
+    used = {discount_id: each.id for each in final for discount_id in taking_off(each)}
     over = discounts.use_up(conn, act.account_id, used) if used else []
     lost = {each.id: each.customer_id for each in over if each.is_customers}
     for customer_id in {each.customer_id for each in final}:
@@ -249,23 +279,21 @@ def _new(
     at: Path,
     customer: Customer,
     currency: str | None,
-    coupon_by_id: Mapping[str, Coupon],
-    codes: Mapping[str, PromotionCode],
-    has_bought: bool,
+    known: _Known,
 ) -> Discount:
     """A new discount, if the coupon or the code may be redeemed; ``at`` is where it is asked."""
     at = at if wanted.param else ()
     if one.promotion_code_id:
         param: Path = (*at, "promotion_code")
-        code = codes.get(one.promotion_code_id)
+        code = known.codes.get(one.promotion_code_id)
         if code is None:
             raise NotFound.of("promotion code", one.promotion_code_id, param=param)
-        coupon = coupon_by_id[code.coupon_id]
-        _check_code(act, code, coupon, customer, param, has_bought)
+        coupon = known.coupon_by_id[code.coupon_id]
+        _check_code(act, code, coupon, customer, param, customer.id in known.have_bought)
     else:
         param = (*at, "coupon")
         assert one.coupon_id is not None
-        found = coupon_by_id.get(one.coupon_id)
+        found = known.coupon_by_id.get(one.coupon_id)
         if found is None or found.deleted_at:
             raise NotFound.of("coupon", one.coupon_id, param=param)
         coupon = found

@@ -12,8 +12,8 @@ from postpaid.billing.decide_items import (
     decide_items,
 )
 from postpaid.billing.edit_draft import edit_draft
+from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.lock_invoices import lock_invoices
-from postpaid.billing.manage_customers import lock_customer
 from postpaid.billing.manage_discounts import (
     redeem,
     remove_left_out,
@@ -55,7 +55,7 @@ def create_invoice_item(
             "Missing required param: customer.", param="customer", code="parameter_missing"
         )
     else:
-        customer = lock_customer(conn, act, customer_id, param="customer")
+        customer = lock_customer(conn, act, customer_id)
     act = act.at(customer.now(act.now), customer.clock_id)
     [item] = make_items(conn, act, [asked], customer, draft)
     if draft is not None:

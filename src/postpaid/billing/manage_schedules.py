@@ -14,7 +14,7 @@ from postpaid.billing.begin_phases import (
     first_subscription,
     items_of,
     read_catalog,
-    start,
+    start_all,
 )
 from postpaid.billing.change import Changed
 from postpaid.billing.check_phases import check_phases
@@ -92,7 +92,8 @@ def create_schedule(conn: Connection, act: Act, asked: NewSchedule) -> tuple[Sch
     announce(conn, act, [_created(schedule)])
     if phases[0].start_at > act.now:
         return schedule, []
-    return start(conn, act, schedule, wall=wall)
+    [after], attempt_ids = start_all(conn, act, [schedule], wall=wall)
+    return after, attempt_ids
 
 
 def create_from_subscription(conn: Connection, act: Act, subscription_id: str) -> Schedule:
@@ -306,8 +307,8 @@ def _follow_end(conn: Connection, act: Act, before: Schedule, after: Schedule) -
         before.subscription_id
     ]
     ends = after.phases[-1].end_at if after.end_behavior == EndBehavior.CANCEL else None
-    moved = rescheduled(replace(subscription, cancel_at=ends), act.now)
-    write_changed(conn, act, [(subscription, moved)], {})
+    kept = rescheduled(replace(subscription, cancel_at=ends), act.now)
+    write_changed(conn, act, [(subscription, kept)], {})
 
 
 def _replace_running(
@@ -335,8 +336,8 @@ def _replace_running(
     ends = {"cancel_at": now.end_at if last else None}
     same = replace(now, start_at=was.start_at, end_at=was.end_at, proration=was.proration)
     if same == was:
-        moved = rescheduled(replace(subscription, **ends), act.now)
-        write_changed(conn, act, [(subscription, moved)], {})
+        kept = rescheduled(replace(subscription, **ends), act.now)
+        write_changed(conn, act, [(subscription, kept)], {})
         return after, []
     sold = read_catalog(conn, act, [after], [subscription])
     asked = change_of(subscription, replace(now, proration=proration), sold)

@@ -46,8 +46,21 @@ def check_tax_rates(
     One statement, and none when nothing is asked for. Raises ``NotFound``, and ``InvalidRequest``
     for one that is not active, for one that is there twice, and for too many.
     """
-    ids = {each for own in asked.values() for each in own or ()}
+    return check_all_tax_rates(conn, act, [asked])[0]
+
+
+def check_all_tax_rates(
+    conn: Connection, act: Act, every: Sequence[Mapping[Path, Sequence[str] | None]]
+) -> list[dict[Path, list[str] | None]]:
+    """``check_tax_rates`` for a list; one statement for all."""
+    ids = {each for asked in every for own in asked.values() for each in own or ()}
     found = tax_rates.load(conn, act.account_id, ids) if ids else {}
+    return [_checked(asked, found) for asked in every]
+
+
+def _checked(
+    asked: Mapping[Path, Sequence[str] | None], found: Mapping[str, TaxRate]
+) -> dict[Path, list[str] | None]:
     for param, given in asked.items():
         own = given or ()
         if len(own) > TAX_RATES_MAX:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import announce, subscription_updated
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import lock
 from postpaid.core.errors import ActionNotAllowed
@@ -36,12 +36,5 @@ def migrate(
         proration_discounts=discounts or before.proration_discounts,
     )
     subscriptions.update_many(conn, act.account_id, [after])
-    said = Announcement(
-        "customer.subscription.updated",
-        "subscription",
-        after.id,
-        after,
-        changes(before, after),
-    )
-    announce(conn, act, [said])
+    announce(conn, act, [subscription_updated(before, after)])
     return after

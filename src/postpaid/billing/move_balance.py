@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_balances
 from postpaid.core.credits import BalanceReason, BalanceTransaction
@@ -66,7 +67,7 @@ def adjust_balance(
 
     Raises ``NotFound``, and ``InvalidRequest`` for a currency that is not the customer's.
     """
-    before = _lock(conn, act, customer_id)
+    before = lock_customer(conn, act, customer_id)
     act = act.at(before.now(act.now), before.clock_id)
     if before.currency not in (None, currency):
         raise InvalidRequest(
@@ -101,7 +102,7 @@ def describe_transaction(
     change: Callable[[BalanceTransaction], BalanceTransaction],
 ) -> BalanceTransaction:
     """Make what is said of the movement what ``change`` makes of it. Raises ``NotFound``."""
-    _lock(conn, act, customer_id)
+    lock_customer(conn, act, customer_id)
     after = change(find_transaction(conn, act, customer_id, transaction_id))
     balance_transactions.update(conn, act.account_id, after)
     return after
@@ -115,10 +116,3 @@ def find_transaction(
     if found is None or found.customer_id != customer_id:
         raise NotFound.of("customer balance transaction", transaction_id, param="transaction")
     return found
-
-
-def _lock(conn: Connection, act: Act, customer_id: str) -> Customer:
-    customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
-    if customer is None or customer.deleted_at:
-        raise NotFound.of("customer", customer_id, param="customer")
-    return customer

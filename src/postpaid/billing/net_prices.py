@@ -14,10 +14,9 @@ from postpaid.core.values import replace
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
-Nets = Mapping[tuple[str, str, bool], Fraction]
-"""The part of a list price that is left, by subscription, price, and whether it is after a change.
-
-All of it is left where there is none.
+Nets = Mapping[tuple[str, str, bool], Mapping[str, Fraction]]
+"""The part of a list price that each discount takes off, by subscription, price, and whether it is
+after a change. Nothing is off where there is none.
 """
 
 
@@ -28,7 +27,7 @@ def net_prices(
     sold: Catalog,
     customers: Mapping[str, Customer],
 ) -> Nets:
-    """What is left of every licence's price before and after, as a renewal would discount it now.
+    """What is off every licence's price before and after, as a renewal would discount it now.
 
     Stripe: prorations are made of discounted prices and are not discountable again. So amounts off
     are shared among the items, and then prorated with them. No statement without a discount.
@@ -40,14 +39,17 @@ def net_prices(
             renewal = _renewal(act, each, sold)
             drafts.append(renewal)
             owed[renewal.id] = each.id, bool(is_after)
-    nets: dict[tuple[str, str, bool], Fraction] = {}
+    nets: dict[tuple[str, str, bool], Mapping[str, Fraction]] = {}
     for composed in compose(conn, act, drafts, customers):
         subscription_id, after = owed[composed.id]
         for price_id in {line.price_id for line in composed.lines if line.discounts}:
             lines = [line for line in composed.lines if line.price_id == price_id]
             gross = sum(line.amount for line in lines)
-            off = sum(sum((line.discounts or {}).values()) for line in lines)
-            nets[subscription_id, price_id or "", after] = Fraction(gross - off, gross)
+            off: dict[str, Fraction] = {}
+            for line in lines:
+                for key, amount in (line.discounts or {}).items():
+                    off[key] = off.get(key, Fraction(0)) + Fraction(amount, gross)
+            nets[subscription_id, price_id or "", after] = off
     return nets
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from postpaid.billing import collect
 from postpaid.billing.agree_limits import agree_limits
-from postpaid.billing.announce import Announcement, announce, changes
-from postpaid.billing.cancel import cancel, expire
+from postpaid.billing.announce import Announcement, announce, subscription_updated
+from postpaid.billing.cancel import expire
 from postpaid.billing.check_sold import NewSubscription, PaymentBehavior, read_catalog
-from postpaid.billing.decide_start import decide_start
+from postpaid.billing.decide_start import Started, decide_start, decide_starts
 from postpaid.billing.finalize import finalize
 from postpaid.billing.gather_items import put_items_on
 from postpaid.billing.imagine import NOTHING, Imagined, imagine
@@ -24,7 +25,7 @@ from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.stops import with_stops
 from postpaid.core.subscriptions import ENDED, Subscription, SubscriptionAction, SubscriptionStatus
 from postpaid.core.values import replace
-from postpaid.storage import customers, invoices, payments, subscriptions
+from postpaid.storage import customers, invoice_items, invoices, payments, subscriptions
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.payments import AttemptStatus
@@ -40,70 +41,132 @@ class Begun:
 
 
 def subscribe(conn: Connection, act: Act, asked: NewSubscription) -> Begun:
-    """Write the subscription and its first invoice; ``finish`` collects it after the commit.
+    """``subscribe_all`` for one."""
+    return subscribe_all(conn, act, [asked])[0]
 
-    Licensed items pay their first period now, metered ones owe nothing yet. With automatic
-    collection the invoice is final at once and the subscription incomplete until it is paid; a sent
-    invoice stays a draft for the grace hour and the subscription is active.
+
+def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) -> list[Begun]:
+    """Write the subscriptions and their first invoices; ``finish`` collects after the commit.
+
+    They are of different customers, all of whom live at one time. Licensed items pay their first
+    period now, metered ones owe nothing yet. With automatic collection the invoice is final at once
+    and the subscription incomplete until it is paid; a sent invoice stays a draft for the grace
+    hour and the subscription is active. The number of statements does not depend on how many.
 
     Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault.
     """
     # Read.
-    locked = customers.lock(conn, act.account_id, [asked.customer_id])
-    customer = locked.get(asked.customer_id)
-    if customer is None or customer.deleted_at:
-        raise NotFound.of("customer", asked.customer_id, param="customer")
-    wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
-    sold = read_catalog(conn, act, asked, customer)
-    if asked.default_payment_method_id:
-        collect.check_payment_method(conn, act, customer.id, asked.default_payment_method_id)
+    locked = customers.lock(conn, act.account_id, {each.customer_id for each in asked})
+    for each in asked:
+        customer = locked.get(each.customer_id)
+        if customer is None or customer.deleted_at:
+            raise NotFound.of("customer", each.customer_id, param="customer")
+    moments = {(each.now(act.now), each.clock_id) for each in locked.values()}
+    assert len(moments) == 1, "the customers live at one time"
+    wall, act = act.now, act.at(*moments.pop())
+    sold = read_catalog(conn, act, asked, locked)
+    collect.check_payment_methods(
+        conn,
+        act,
+        [
+            (each.customer_id, each.default_payment_method_id)
+            for each in asked
+            if each.default_payment_method_id
+        ],
+    )
 
     # Decide.
-    subscription, invoice, chosen = decide_start(conn, act, asked, customer, sold)
-    if (
-        subscription.status == SubscriptionStatus.INCOMPLETE
-        and asked.payment_behavior == PaymentBehavior.ERROR_IF_INCOMPLETE
-        and not (asked.default_payment_method_id or customer.default_payment_method_id)
-    ):
-        raise InvalidRequest(
-            "This customer has no attached payment source or default payment method.",
-            code="resource_missing",
-        )
+    made = decide_starts(conn, act, asked, locked, sold)
+    for each, one in zip(asked, made, strict=True):
+        if (
+            one.subscription.status == SubscriptionStatus.INCOMPLETE
+            and each.payment_behavior == PaymentBehavior.ERROR_IF_INCOMPLETE
+            and not each.default_payment_method_id
+            and not locked[each.customer_id].default_payment_method_id
+        ):
+            raise InvalidRequest(
+                "This customer has no attached payment source or default payment method.",
+                code="resource_missing",
+            )
 
     # Write.
-    locked[customer.id] = replace(customer, currency=subscription.currency)
+    begun = [each.subscription for each in made]
+    for subscription in begun:
+        buyer = locked[subscription.customer_id]
+        locked[buyer.id] = replace(buyer, currency=subscription.currency)
     customers.update_invoicing(conn, act.account_id, list(locked.values()))
-    redeem(conn, act, chosen)
-    subscriptions.insert_many(conn, act.account_id, [subscription])
-    open_windows(conn, act, [subscription], sold)
-    announcements = [
-        Announcement("customer.subscription.created", "subscription", subscription.id, subscription)
+    redeem(conn, act, *(each.chosen for each in made))
+    subscriptions.insert_many(conn, act.account_id, begun)
+    open_windows(conn, act, begun, sold)
+    drafts = [each.invoice for each in made if each.invoice]
+    if drafts:
+        extras = [item for each in made for item in each.extras]
+        invoice_items.insert_many(conn, act.account_id, extras)
+        invoices.insert_many(conn, act.account_id, drafts)
+        put_items_on(conn, act, drafts)
+    announce(conn, act, [said for each in made for said in _announcements(each, act.now)])
+    payment_of = {
+        subscription.id: each.payment_behavior
+        for each, subscription in zip(asked, begun, strict=True)
+    }
+    trying = _begin_payments(conn, act, made, payment_of, locked, wall=wall)
+    return [Begun(each.id, trying.get(each.id, []), payment_of[each.id]) for each in begun]
+
+
+def _begin_payments(
+    conn: Connection,
+    act: Act,
+    made: Sequence[Started],
+    payment_of: Mapping[str, PaymentBehavior],
+    locked: Mapping[str, Customer],
+    *,
+    wall: datetime,
+) -> dict[str, list[str]]:
+    """Make final what is charged automatically; the attempts at it, by subscription."""
+    ready = [each.invoice for each in made if each.invoice and not each.invoice.finalizes_at]
+    if not ready:
+        return {}
+    final = finalize(conn, act, ready, locked)
+    waiting = {
+        each.subscription.id
+        for each in made
+        if each.subscription.status == SubscriptionStatus.INCOMPLETE
+    }
+    settled_by_credit = [
+        each
+        for each in final
+        if each.status == InvoiceStatus.PAID and each.subscription_id in waiting
+    ]
+    collect.follow(conn, act, settled_by_credit, SubscriptionAction.PAY)
+    due = [
+        each
+        for each in final
+        if collect.is_collected_automatically(each)
+        and payment_of[each.subscription_id or ""] != PaymentBehavior.DEFAULT_INCOMPLETE
+    ]
+    attempts = collect.attempt(conn, act, due, locked, wall=wall, automatic=True)
+    subscription_of = {each.id: each.subscription_id or "" for each in final}
+    trying: dict[str, list[str]] = {}
+    for attempt in attempts:
+        trying.setdefault(subscription_of[attempt.invoice_id], []).append(attempt.id)
+    return trying
+
+
+def _announcements(made: Started, now: datetime) -> list[Announcement]:
+    subscription, invoice = made.subscription, made.invoice
+    happened = ["created"]
+    if subscription.trial_end_at and subscription.trial_end_at - TRIAL_REMINDER <= now:
+        happened.append("trial_will_end")  # Stripe: one that is shorter says so at once
+    said = [
+        Announcement(f"customer.subscription.{each}", "subscription", subscription.id, subscription)
+        for each in happened
     ]
     if invoice:
-        invoices.insert_many(conn, act.account_id, [invoice])
-        put_items_on(conn, act, [invoice])
-        announcements.append(Announcement("invoice.created", "invoice", invoice.id, invoice))
-    if subscription.trial_end_at and subscription.trial_end_at - TRIAL_REMINDER <= act.now:
-        announcements.append(
-            Announcement(  # Stripe: one that is shorter says so at once
-                "customer.subscription.trial_will_end",
-                "subscription",
-                subscription.id,
-                subscription,
-            )
-        )
-    announce(conn, act, announcements)
-    if invoice is None or invoice.finalizes_at:
-        return Begun(subscription.id, [], asked.payment_behavior)
-
-    final = finalize(conn, act, [invoice], locked)
-    if subscription.status == SubscriptionStatus.INCOMPLETE:
-        settled_by_credit = [each for each in final if each.status == InvoiceStatus.PAID]
-        collect.follow(conn, act, settled_by_credit, SubscriptionAction.PAY)
-    tries = asked.payment_behavior != PaymentBehavior.DEFAULT_INCOMPLETE
-    due = [each for each in final if tries and collect.is_collected_automatically(each)]
-    attempts = collect.attempt(conn, act, due, locked, wall=wall, automatic=True)
-    return Begun(subscription.id, [each.id for each in attempts], asked.payment_behavior)
+        said.insert(1, Announcement("invoice.created", "invoice", invoice.id, invoice))
+    items = [
+        Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in made.extras
+    ]
+    return [*said[:1], *items, *said[1:]]
 
 
 def finish(database: Database, act: Act, begun: Begun) -> None:
@@ -135,21 +198,30 @@ def finish(database: Database, act: Act, begun: Begun) -> None:
 
 
 def preview_new(
-    conn: Connection, act: Act, asked: NewSubscription, *, imagined: Imagined = NOTHING
+    conn: Connection,
+    act: Act,
+    asked: NewSubscription,
+    *,
+    imagined: Imagined = NOTHING,
+    at: datetime | None = None,
 ) -> Invoice:
-    """The first invoice that ``subscribe`` would make. Raises ``InvalidRequest`` if none."""
+    """The first invoice that ``subscribe`` would make, now or ``at`` a later time.
+
+    Raises ``InvalidRequest`` if none.
+    """
     customer = customers.load(conn, act.account_id, [asked.customer_id]).get(asked.customer_id)
     if customer is None or customer.deleted_at:
         raise NotFound.of("customer", asked.customer_id, param="customer")
-    act = act.at(customer.now(act.now), customer.clock_id)
-    sold = read_catalog(conn, act, asked, customer)
-    _, invoice, chosen = decide_start(conn, act, asked, customer, sold, imagined=imagined)
+    act = act.at(at or customer.now(act.now), customer.clock_id)
+    sold = read_catalog(conn, act, [asked], {customer.id: customer})
+    made = decide_start(conn, act, asked, customer, sold, imagined=imagined)
+    invoice = made.invoice
     if invoice is None:
         raise InvalidRequest(
             f"No upcoming invoices for customer: {customer.id}", code="invoice_upcoming_none"
         )
     billed = replace(customer, currency=invoice.currency)
-    unwritten = [*chosen.new, *imagined.discounts]
+    unwritten = [*made.chosen.new, *imagined.discounts]
     return imagine(conn, act, [invoice], {customer.id: billed}, unwritten=unwritten)
 
 
@@ -176,44 +248,8 @@ def update_subscription(
     if after != before:
         agree_limits(conn, act, [(before, after)])
         subscriptions.update_many(conn, act.account_id, [after])
-        announce(
-            conn,
-            act,
-            [
-                Announcement(
-                    "customer.subscription.updated",
-                    "subscription",
-                    after.id,
-                    after,
-                    changes(before, after),
-                )
-            ],
-        )
+        announce(conn, act, [subscription_updated(before, after)])
     return after
-
-
-def cancel_subscription(
-    conn: Connection,
-    act: Act,
-    subscription_id: str,
-    *,
-    comment: str | None = None,
-    feedback: str | None = None,
-) -> Subscription:
-    """End the subscription now; usage that is not invoiced yet is not billed (Stripe).
-
-    What was said before, when it was to end later, stays unless something else is said.
-    """
-    before, customer = lock(conn, act, subscription_id)
-    act = act.at(customer.now(act.now), customer.clock_id)
-    if before.status in ENDED:
-        raise NotFound.of("subscription", subscription_id)
-    said = replace(
-        before,
-        cancellation_comment=comment or before.cancellation_comment,
-        cancellation_feedback=feedback or before.cancellation_feedback,
-    )
-    return cancel(conn, act, [said])[0]
 
 
 def lock(conn: Connection, act: Act, subscription_id: str) -> tuple[Subscription, Customer]:

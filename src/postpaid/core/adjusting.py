@@ -51,7 +51,7 @@ def adjusted(
 
     ``discounts`` are the invoice's, in their order; ``line_discounts`` has those of lines by id,
     and ``tax_rates`` all that hold. What a line names and is in neither no longer holds. Credits
-    that lines have stay.
+    that lines have stay, and so do the discounts of prorations: they are of the past.
     """
     lines = [
         replace(
@@ -60,7 +60,7 @@ def adjusted(
             or None,
             discounts=None,
         )
-        if line.discount_ids or line.discounts
+        if (line.discount_ids or line.discounts) and not line.proration
         else line
         for line in invoice.lines
     ]
@@ -75,6 +75,18 @@ def adjusted(
     default_ids = [each for each in invoice.tax_rate_ids or () if each in tax_rates]
     lines = [_taxed(line, default_ids, tax_rates, reason) for line in lines]
     return totaled(invoice, lines)
+
+
+def taking_off(invoice: Invoice) -> list[str]:
+    """The discounts that take something off the invoice, but for those of prorations.
+
+    Those were taken off what was prorated, before: by this invoice they are not used.
+    """
+    return list(
+        dict.fromkeys(
+            key for line in invoice.lines if not line.proration for key in line.discounts or ()
+        )
+    )
 
 
 def totaled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:

@@ -50,13 +50,25 @@ class ItemChange:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
+class ExtraBound(StrEnum):
+    """Where the period of a one-time price starts or ends: by the subscription's items."""
+
+    NOW = "now"
+    MAX_ITEM_PERIOD_START = "max_item_period_start"
+    MIN_ITEM_PERIOD_END = "min_item_period_end"
+
+
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A one-time price that goes on the invoice of the change, or on the next one."""
+    """A one-time price that goes on the invoice of the change, or on the next one.
+
+    ``id`` is to be its invoice item's, where something refers to that already.
+    """
 
     price_id: str
     quantity: int = 1
-    period: tuple[datetime, datetime] | None = None  # None: the moment of the change
+    id: str | None = None
+    period: tuple[datetime | ExtraBound, datetime | ExtraBound] | None = None  # None: the moment
     discountable: bool = True
     metadata: Mapping[str, str] = field(default_factory=dict)
     discount_ids: Sequence[str] | None = None

@@ -30,21 +30,14 @@ def zone_of(subscription: Subscription) -> tzinfo:
     return UTC if subscription.zone == "UTC" else ZoneInfo(subscription.zone)
 
 
-def started_items(
-    subscription: Subscription, catalog: Catalog, at: datetime | None = None
-) -> tuple[Item, ...]:
-    """The items in the period that runs at ``at``, from then on; by default, from the anchor.
-
-    One that starts before the anchor is in a period with a negative index, and one that starts
-    within a period has only the rest of it: the stub.
-    """
-    return tuple(started(subscription, item, catalog, at) for item in subscription.items)
-
-
 def started(
     subscription: Subscription, item: Item, catalog: Catalog, at: datetime | None = None
 ) -> Item:
-    """The item in the period that runs at ``at``, from then on; nothing is billed of it yet."""
+    """The item in the period that runs at ``at``, from then on; nothing is billed of it yet.
+
+    By default from the anchor. One that starts before the anchor is in a period with a negative
+    index, and one that starts within a period has only the rest of it: the stub.
+    """
     at = at or subscription.anchor_at
     recurrence = recurrence_of(item, catalog)
     zone = zone_of(subscription)

@@ -18,7 +18,8 @@ class InvoiceItem:
 
     The fields that it shares with a line mean what they mean there. ``obligation`` is its own id,
     or of usage what the usage's window owes, so that nothing else bills it too. A proration says in
-    ``credited`` what it takes back.
+    ``credited`` what it takes back; where its discounts are itemized they are in ``discounts``, for
+    good, and not taken off ``amount``.
     """
 
     id: str
@@ -49,6 +50,7 @@ class InvoiceItem:
     metadata: Mapping[str, str]
     created_at: datetime
     whole_seconds: int | None = None
+    discounts: Mapping[str, int] | None = None
 
 
 def line_of(item: InvoiceItem, line_id: str) -> Line:
@@ -78,6 +80,7 @@ def line_of(item: InvoiceItem, line_id: str) -> Line:
         discount_ids=item.discount_ids,
         tax_rate_ids=item.tax_rate_ids,
         whole_seconds=item.whole_seconds,
+        discounts=item.discounts,
     )
 
 

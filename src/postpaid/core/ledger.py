@@ -22,7 +22,7 @@ from postpaid.core.credits import (
 )
 from postpaid.core.invoicing import Invoice
 from postpaid.core.lines import Line
-from postpaid.core.money import allocate, round_part
+from postpaid.core.money import round_part
 
 
 class LedgerAccount(StrEnum):
@@ -167,19 +167,6 @@ class Taken:
     amount: int
     tax: int
     line: Line | None = None
-
-
-def taken_evenly(invoice: Invoice, amount: int, tax: int) -> list[Taken]:
-    """``amount`` without tax, and ``tax``, taken from an invoice's lines by what they brought in.
-
-    For a credit note that names no lines. Whole minor units, which sum (core.money.allocate).
-    """
-    lines = [line for line in invoice.lines if _net(line) > 0]
-    if not lines:
-        return [Taken(amount, tax)]
-    weights = [_net(line) for line in lines]
-    shares = zip(lines, allocate(amount, weights), allocate(tax, weights), strict=True)
-    return [Taken(part, of_tax, line) for line, part, of_tax in shares]
 
 
 def credit_note(

@@ -99,7 +99,7 @@ def first_lines(
     """
     if subscription.status == SubscriptionStatus.TRIALING:
         return _trial_lines(subscription, catalog)
-    past = {item.id: [] for item in subscription.items}  # type: dict[str, list[Item]]
+    past: dict[str, list[Item]] = {item.id: [] for item in subscription.items}
     for then in past_usage(subscription, catalog):
         past[then.id].append(then)
     lines: list[Line] = []

@@ -238,12 +238,17 @@ def change_of(subscription: Subscription, phase: Phase, catalog: Catalog) -> Cha
     return Change(
         subscription.id,
         items=item_changes(subscription, phase, catalog),
-        extras=[Extra(each.price_id, each.quantity) for each in phase.extras],
+        extras=extras_of(phase),
         fields=fields_of(phase),
         proration=phase.proration,
         resets_anchor=phase.resets_anchor,
         trial_end_at=phase.trial_end_at,
     )
+
+
+def extras_of(phase: Phase) -> list[Extra]:
+    """What is billed once when the phase begins."""
+    return [Extra(each.price_id, each.quantity) for each in phase.extras]
 
 
 def item_changes(subscription: Subscription, phase: Phase, catalog: Catalog) -> list[ItemChange]:
@@ -313,10 +318,10 @@ def is_boundary(subscription: Subscription, at: datetime) -> bool:
 def is_switch(subscription: Subscription, phase: Phase, catalog: Catalog) -> bool:
     """Whether ``switched`` makes all that the phase changes.
 
-    A meter that comes or goes, and what is billed once, is a change after the close.
+    A meter that comes or goes is a change after the close.
     """
     known = {item.id: item for item in subscription.items}
-    return not phase.extras and not any(
+    return not any(
         _comes_or_goes(change, known)
         and catalog[change.price_id or known[change.id or ""].price_id].price.metered
         for change in item_changes(subscription, phase, catalog)

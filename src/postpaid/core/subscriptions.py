@@ -243,6 +243,11 @@ class Sold:
     product: Product
 
 
+def itemizes(subscription: Subscription) -> bool:
+    """Whether its prorations show amounts and discounts, and not only what the latter leave."""
+    return subscription.proration_discounts == ProrationDiscounts.ITEMIZED
+
+
 Catalog = Mapping[str, Sold]
 """What is sold, by price id."""
 

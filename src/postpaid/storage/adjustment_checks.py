@@ -33,23 +33,35 @@ SELECT account_id, invoice_id, what, key, l.amount, i.amount
  WHERE l.amount IS DISTINCT FROM i.amount
 """
 
+# A credit that is itemized gives discounts back: they are negative, as it is.
 DISCOUNTS_WITHIN_LINES = """
 SELECT l.account_id, l.invoice_id, l.id, l.amount, d.taken
   FROM invoice_lines l
  CROSS JOIN LATERAL (
-       SELECT sum(value::bigint) AS taken, min(value::bigint) AS least
+       SELECT sum(value::bigint) AS taken, min(value::bigint) AS least, max(value::bigint) AS most
          FROM json_each_text(l.discounts)) AS d
  WHERE l.discounts IS NOT NULL
-   AND (d.least < 0 OR d.taken > l.amount)
+   AND CASE WHEN l.proration AND l.amount < 0
+            THEN d.most > 0 OR d.taken < l.amount
+            ELSE d.least < 0 OR d.taken > l.amount
+       END
 """
 
-# An invoice that revises another has what the other had used up.
+# An invoice that revises another has what the other had used up. What was off a proration was not
+# used up by it.
 ONCE_IS_ONCE = """
 SELECT d.account_id, d.id, d.used_invoice_id, count(*)
   FROM discounts d
   JOIN invoices i ON i.account_id = d.account_id AND i.customer_id = d.customer_id
  WHERE d.duration = 'once'
    AND i.total_discounts ->> d.id IS NOT NULL
+   AND EXISTS (
+         SELECT
+           FROM invoice_lines l
+          WHERE l.account_id = i.account_id
+            AND l.invoice_id = i.id
+            AND NOT l.proration
+            AND l.discounts ->> d.id IS NOT NULL)
    AND i.status IN ('open', 'paid', 'uncollectible')
  GROUP BY d.account_id, d.id, d.used_invoice_id
 HAVING count(*) > 1

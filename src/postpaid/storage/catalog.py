@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -17,7 +17,14 @@ from postpaid.core.money import plain
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model, Tier, TiersMode, Transform
 from postpaid.core.subscriptions import Sold
-from postpaid.storage.database import Connection, fetch, fetch_one, parameters_of
+from postpaid.storage.database import (
+    Connection,
+    copy_into,
+    fetch,
+    fetch_one,
+    parameters_of,
+    values_of,
+)
 from postpaid.storage.paging import Page, Rows, fetch_page
 
 # ─── Products ────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +212,7 @@ class _PriceRow:
     maximum_amount: int | None
 
 
-@@COLS@@def _row(price: Price) -> _PriceRow:
+def _row(price: Price) -> _PriceRow:
     model = price.model
     return _PriceRow(
         id=price.id,
@@ -256,6 +263,7 @@ def insert_price(conn: Connection, account_id: int, price: Price) -> None:
         raise _taken(price.lookup_key) from error
 
 
+PRICE_COLUMNS = tuple(each.name for each in fields(_PriceRow))
 _price_values = values_of(*PRICE_COLUMNS)
 
 

@@ -20,8 +20,8 @@ SELECT l.id, l.obligation, l.invoice_id, l.id AS line_id, l.amount, l.discounts,
    AND l.invoice_item_id IS NULL
    AND (l.id = ANY(%(ids)s) OR l.obligation = ANY(%(obligations)s))
  UNION ALL
-SELECT n.id, n.obligation, n.invoice_id, l.id, n.amount, l.discounts, n.quantity, n.period_start,
-       n.period_end
+SELECT n.id, n.obligation, n.invoice_id, l.id, n.amount, coalesce(l.discounts, n.discounts),
+       n.quantity, n.period_start, n.period_end
   FROM invoice_items n
   LEFT JOIN invoices i ON i.account_id = n.account_id AND i.id = n.invoice_id
   LEFT JOIN invoice_lines l
@@ -90,10 +90,14 @@ def _less_credits(conn: Connection, account_id: int, found: Sequence[Charge]) ->
         places = [place_of[name] for name in names if name in place_of]
         if not places:
             continue
-        charge = charges[min(places)]
+        charge, off = charges[min(places)], credit.discounts or {}
+        given = dict(charge.returned_discounts or {})
+        for key, amount in off.items():
+            given[key] = given.get(key, 0) - amount
         charges[min(places)] = replace(
             charge,
-            returned=charge.returned - credit.amount + sum((credit.discounts or {}).values()),
+            returned=charge.returned - credit.amount + sum(off.values()),
+            returned_discounts=given or None,
             returned_from=min(charge.returned_from or credit.period_start, credit.period_start),
         )
     return charges

@@ -118,18 +118,19 @@ def delete_many(
     return fetch(conn, Discount, DELETE, parameters)
 
 
-HAS_BOUGHT = """
-SELECT EXISTS (
+HAVE_BOUGHT = """
+SELECT c.id
+  FROM unnest(%(customer_ids)s::text[]) AS c(id)
+ WHERE EXISTS (
        SELECT
-         FROM invoices
-        WHERE account_id = %(account_id)s
-          AND customer_id = %(customer_id)s
-          AND status IN ('open', 'paid', 'uncollectible'))
+         FROM invoices i
+        WHERE i.account_id = %(account_id)s
+          AND i.customer_id = c.id
+          AND i.status IN ('open', 'paid', 'uncollectible'))
 """
 
 
-def has_bought(conn: Connection, account_id: int, customer_id: str) -> bool:
-    """Whether the customer has had a final invoice that was not voided."""
-    parameters = {"account_id": account_id, "customer_id": customer_id}
-    row = conn.execute(HAS_BOUGHT, parameters).fetchone()
-    return bool(row and row[0])
+def have_bought(conn: Connection, account_id: int, customer_ids: Iterable[str]) -> set[str]:
+    """Those of the customers who have had a final invoice that was not voided."""
+    parameters = {"account_id": account_id, "customer_ids": list(customer_ids)}
+    return {row[0] for row in conn.execute(HAVE_BOUGHT, parameters)}

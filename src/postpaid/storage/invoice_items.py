@@ -42,6 +42,7 @@ COLUMNS = (
     "metadata",
     "created_at",
     "whole_seconds",
+    "discounts",
 )
 CHANGING = (
     "id",
@@ -86,7 +87,7 @@ LOAD = """
 SELECT id, customer_id, clock_id, invoice_id, subscription_id, subscription_item_id, price_id,
        product_id, meter_id, obligation, part, period_start, period_end, quantity, unit_amount,
        tier, kind, amount, currency, description, discountable, proration, credited, discount_ids,
-       tax_rate_ids, metadata, created_at, whole_seconds
+       tax_rate_ids, metadata, created_at, whole_seconds, discounts
   FROM invoice_items
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -104,7 +105,7 @@ PENDING = """
 SELECT id, customer_id, clock_id, invoice_id, subscription_id, subscription_item_id, price_id,
        product_id, meter_id, obligation, part, period_start, period_end, quantity, unit_amount,
        tier, kind, amount, currency, description, discountable, proration, credited, discount_ids,
-       tax_rate_ids, metadata, created_at, whole_seconds
+       tax_rate_ids, metadata, created_at, whole_seconds, discounts
   FROM invoice_items
  WHERE account_id = %(account_id)s
    AND customer_id = ANY(%(customer_ids)s)
@@ -128,7 +129,7 @@ LIST = """
 SELECT id, customer_id, clock_id, invoice_id, subscription_id, subscription_item_id, price_id,
        product_id, meter_id, obligation, part, period_start, period_end, quantity, unit_amount,
        tier, kind, amount, currency, description, discountable, proration, credited, discount_ids,
-       tax_rate_ids, metadata, created_at, whole_seconds
+       tax_rate_ids, metadata, created_at, whole_seconds, discounts
   FROM invoice_items
  WHERE account_id = %(account_id)s
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)

@@ -452,6 +452,25 @@ def of_subscriptions(
     return load(conn, account_id, ids, with_lines=False) if ids else {}
 
 
+ADVANCING_OF_CUSTOMERS = """
+SELECT id
+  FROM invoices
+ WHERE account_id = %(account_id)s
+   AND customer_id = ANY(%(customer_ids)s)
+   AND status IN ('draft', 'open')
+   AND (auto_advance OR finalizes_at IS NOT NULL OR next_attempt_at IS NOT NULL)
+"""
+
+
+def advancing_of_customers(
+    conn: Connection, account_id: int, customer_ids: Sequence[str]
+) -> dict[str, Invoice]:
+    """The customers' invoices that would be final, or paid, by themselves."""
+    parameters = {"account_id": account_id, "customer_ids": list(customer_ids)}
+    ids = [row[0] for row in conn.execute(ADVANCING_OF_CUSTOMERS, parameters)]
+    return load(conn, account_id, ids) if ids else {}
+
+
 PARK = """
 UPDATE invoices
    SET parked = r.reason

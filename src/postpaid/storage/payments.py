@@ -204,23 +204,3 @@ def settle(conn: Connection, account_id: int, attempts: Sequence[PaymentAttempt]
     """Write the outcomes; return the ids of those that had none before."""
     parameters = {"account_id": account_id, "rows": as_json_rows(attempts, OUTCOME)}
     return {row[0] for row in conn.execute(SETTLE, parameters)}
-
-
-LATEST = """
-SELECT DISTINCT ON (invoice_id)
-       id, invoice_id, customer_id, payment_method_id, gateway, gateway_token, amount, currency,
-       status, automatic, gateway_reference, failure_code, decline_code, failure_message,
-       leased_until, attempted_at, settled_at
-  FROM payment_attempts
- WHERE account_id = %(account_id)s
-   AND invoice_id = ANY(%(invoice_ids)s)
- ORDER BY invoice_id, id DESC
-"""
-
-
-def latest_of(
-    conn: Connection, account_id: int, invoice_ids: Sequence[str]
-) -> dict[str, PaymentAttempt]:
-    """The newest attempt of each invoice that has one, by invoice id."""
-    parameters = {"account_id": account_id, "invoice_ids": list(invoice_ids)}
-    return {row.invoice_id: row for row in fetch(conn, PaymentAttempt, LATEST, parameters)}

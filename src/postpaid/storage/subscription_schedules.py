@@ -177,6 +177,27 @@ def list_page(
     return Rows([_schedule(row) for row in found.rows], found.has_more)
 
 
+RUNNING_OF_CUSTOMERS = """
+SELECT id, customer_id, clock_id, subscription_id, released_subscription_id, status, end_behavior,
+       billing_mode, default_settings, phases, phase_index, due_at, metadata, created_at,
+       canceled_at, completed_at, released_at
+  FROM subscription_schedules
+ WHERE account_id = %(account_id)s
+   AND customer_id = ANY(%(customer_ids)s)
+   AND status IN ('not_started', 'active')
+ ORDER BY id
+"""
+
+
+def running_of_customers(
+    conn: Connection, account_id: int, customer_ids: Sequence[str]
+) -> list[Schedule]:
+    """The customers' schedules that have not ended."""
+    parameters = {"account_id": account_id, "customer_ids": list(customer_ids)}
+    rows = fetch(conn, _Row, RUNNING_OF_CUSTOMERS, parameters)
+    return [_schedule(row) for row in rows]
+
+
 CLAIM = """
 SELECT s.id
   FROM subscription_schedules s

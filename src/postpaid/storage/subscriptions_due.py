@@ -30,11 +30,7 @@ def claim_closing(
     Customers that someone else holds are skipped: whoever holds them is closing them, or will be
     done before the next pass. Read anew after the lock, so that none is one that was just closed.
     """
-    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
-    ids = [row[0] for row in conn.execute(CLAIM_CLOSING, parameters)]
-    if not ids:
-        return []
-    found = load(conn, account_id, ids).values()
+    found = _claimed(conn, account_id, clock_id, CLAIM_CLOSING, now=now, limit=limit)
     return [each for each in found if each.closes_at is not None and each.closes_at <= now]
 
 
@@ -64,11 +60,7 @@ def claim_expiring(
 
     One whose payment is under way is left out until its outcome is known.
     """
-    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
-    ids = [row[0] for row in conn.execute(CLAIM_EXPIRING, parameters)]
-    if not ids:
-        return []
-    found = load(conn, account_id, ids).values()
+    found = _claimed(conn, account_id, clock_id, CLAIM_EXPIRING, now=now, limit=limit)
     return [each for each in found if each.expires_at is not None and each.expires_at <= now]
 
 
@@ -98,11 +90,7 @@ def claim_expiring_updates(
 
     One whose payment is under way is left out until its outcome is known.
     """
-    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
-    ids = [row[0] for row in conn.execute(CLAIM_EXPIRING_UPDATES, parameters)]
-    if not ids:
-        return []
-    found = load(conn, account_id, ids).values()
+    found = _claimed(conn, account_id, clock_id, CLAIM_EXPIRING_UPDATES, now=now, limit=limit)
     return [
         each
         for each in found
@@ -124,3 +112,18 @@ def park(conn: Connection, account_id: int, reasons: dict[str, str]) -> None:
     if reasons:
         parameters = {"ids": list(reasons), "reasons": list(reasons.values())}
         conn.execute(PARK, {"account_id": account_id, **parameters})
+
+
+def _claimed(
+    conn: Connection,
+    account_id: int,
+    clock_id: str | None,
+    claim: str,
+    *,
+    now: datetime,
+    limit: int,
+) -> list[Subscription]:
+    """What the statement claims, as it is once its customers are locked."""
+    parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
+    ids = [row[0] for row in conn.execute(claim.encode(), parameters)]
+    return list(load(conn, account_id, ids).values()) if ids else []

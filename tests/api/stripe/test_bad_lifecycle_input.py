@@ -40,11 +40,12 @@ class Shop:
             return [self.filled(each, names) for each in given]
         return given.format(**names or self.names) if isinstance(given, str) else given
 
-    def ask(self, method: str, path: str, params: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, params: Any, *, key: str = "") -> httpx.Response:
         form = dict(flattened(params))
         path = self.filled(path)
         if method == "POST":
-            return self.http.post(path, data=form)
+            headers = {"Idempotency-Key": key} if key else {}
+            return self.http.post(path, data=form, headers=headers)
         return self.http.request(method, path, params=form)
 
 
@@ -603,12 +604,23 @@ def test_what_is_odd_never_fails(
                 assert error["message"]
 
 
-def test_the_requests_are_right(server: str, database: Database) -> None:
-    """Or else nothing is said by what is refused above."""
+def test_the_requests_are_right_and_done_once(server: str, database: Database) -> None:
+    """Or else nothing is said by what is refused above. A repeat with the key is the answer."""
     with a_shop(server, database) as shop:
         for method, path, right in RIGHT:
-            answer = shop.ask(method, path, shop.filled(right))
+            asked = shop.filled(right)
+            if method == "GET":
+                answer = shop.ask(method, path, asked)
+                assert answer.status_code == 200, (method, path, answer.text)
+                continue
+            key = uuid.uuid4().hex
+            answer = shop.ask(method, path, asked, key=key)
             assert answer.status_code == 200, (method, path, answer.text)
+            again = shop.ask(method, path, asked, key=key)
+            assert (again.status_code, again.json()) == (200, answer.json())
+            assert again.headers["Idempotent-Replayed"] == "true"
+            other = shop.ask(method, "/v1/coupons", {"percent_off": 77}, key=key)
+            assert other.json()["error"]["type"] == "idempotency_error"
 
 
 # ─── Parameters as trees ─────────────────────────────────────────────────────────────────────

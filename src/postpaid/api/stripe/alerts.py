@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import AfterValidator
 
+from postpaid.api.stripe.expand import expandable
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
     AMOUNT_MAX,
@@ -202,3 +203,6 @@ def triggered_to_stripe(triggered: TriggeredAlert, *, livemode: bool) -> dict[st
 def _whole(number: Decimal) -> int | str:
     """Stripe's thresholds are whole numbers and so are most of ours; others are text."""
     return int(number) if number == number.to_integral_value() else plain(number)
+
+
+expandable("billing.alert", "usage_threshold.filters.customer", load="customer")

@@ -44,6 +44,7 @@ from postpaid.core.credit_notes import (
 )
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.money import plain
+from postpaid.core.values import replace
 from postpaid.storage import credit_notes
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows
@@ -161,19 +162,18 @@ def list_lines(call: Call, params: LineList, credit_note: str) -> dict[str, Any]
 @routes.post("/v1/credit_notes/{credit_note}", returns="credit_note")
 def update(call: Call, params: NoteUpdate, credit_note: str) -> dict[str, Any]:
     """Update a credit note's memo or metadata."""
-    given = params.given()
 
-    def write(conn: Connection) -> dict[str, Any]:
-        metadata = None
+    def change(before: CreditNote) -> CreditNote:
+        given = params.given()
         if "metadata" in given:
-            before = _find(conn, call.act, credit_note)
-            metadata = merge_metadata(before.metadata, params.metadata)
-        note = issue_credit_notes.update_note(
-            conn, call.act, credit_note, memo=params.memo, metadata=metadata
-        )
-        return _one(conn, call.act, note)
+            given["metadata"] = merge_metadata(before.metadata, given["metadata"])
+        return replace(before, **given)
 
-    return call.write(write)
+    return call.write(
+        lambda conn: _one(
+            conn, call.act, issue_credit_notes.update_note(conn, call.act, credit_note, change)
+        )
+    )
 
 
 @routes.post("/v1/credit_notes/{credit_note}/void", returns="credit_note")

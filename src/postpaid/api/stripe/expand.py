@@ -81,6 +81,11 @@ def loader(object_type: str) -> Callable[[L], L]:
     return declare
 
 
+def loadable(object_type: str) -> bool:
+    """Whether there is a way to load objects of the type by their ids."""
+    return object_type in _loaders
+
+
 def loaded(
     conn: Connection, act: Act, object_type: str, ids: Iterable[str]
 ) -> Mapping[str, dict[str, Any]]:

@@ -59,17 +59,17 @@ def with_prices(
         if each.price is not None and each.price_data is not None:
             raise InvalidRequest(
                 "You may only specify one of these parameters: price, price_data.",
-                param=(*within, i, "price_data") if within else "price_data",
+                param=(*within, i, "price_data"),
                 code="parameters_exclusive",
             )
         if required and each.price is None and each.price_data is None:
             raise InvalidRequest(
                 "Missing required param: price, or price_data.",
-                param=(*within, i, "price") if within else "price",
+                param=(*within, i, "price"),
                 code="parameter_missing",
             )
         if each.price_data is not None:
-            at: Path = (*within, i, "price_data") if within else ("price_data",)
+            at: Path = (*within, i, "price_data")
             new[i] = _fields(each.price_data, at), at
     made = dict(zip(new, create_prices(conn, act, list(new.values())), strict=True))
     return [

@@ -27,6 +27,7 @@ from postpaid.api.stripe.params import (
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import correct, draft_invoices, edit_lines
 from postpaid.billing.draft_invoices import NewInvoice
+from postpaid.billing.edit_draft import LINES_MAX
 from postpaid.billing.edit_lines import PendingLine, Removal
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoicing import Invoice
@@ -34,8 +35,6 @@ from postpaid.core.subscriptions import CollectionMethod
 from postpaid.storage.database import Connection
 
 routes = Routes("Invoices")
-
-LINES_MAX = 250
 
 
 class Pdf(Params):

@@ -11,7 +11,12 @@ from pydantic import AfterValidator
 from postpaid.api.stripe import discounts as stripe_discounts
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.invoice_shapes import TaxRates, pricing_to_stripe, tax_rates_of
+from postpaid.api.stripe.invoice_shapes import (
+    TaxRates,
+    discounts_to_stripe,
+    pricing_to_stripe,
+    tax_rates_of,
+)
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
     Amount,
@@ -302,6 +307,7 @@ def render_many(conn: Connection, act: Act, shown: Sequence[InvoiceItem]) -> lis
 
 def to_stripe(item: InvoiceItem, rates: TaxRates, *, livemode: bool) -> dict[str, Any]:
     """An invoice item; what its subscription made has its price and quantity for ever."""
+    off = sum((item.discounts or {}).values())
     frozen = ["pricing", "quantity"] if item.subscription_item_id or item.proration else None
     return {
         "id": item.id,
@@ -319,7 +325,7 @@ def to_stripe(item: InvoiceItem, rates: TaxRates, *, livemode: bool) -> dict[str
         "invoicing_rules": [],
         "livemode": livemode,
         "metadata": item.metadata,
-        "net_amount": None if item.discountable else item.amount,
+        "net_amount": None if item.discountable else item.amount - off,
         "parent": item.subscription_id
         and {
             "subscription_details": {
@@ -333,7 +339,7 @@ def to_stripe(item: InvoiceItem, rates: TaxRates, *, livemode: bool) -> dict[str
         "proration": item.proration,
         "proration_details": {
             "credited_items": _credited_items(item.credited),
-            "discount_amounts": [],
+            "discount_amounts": discounts_to_stripe(item.discounts),
         }
         if item.proration
         else None,

@@ -10,6 +10,7 @@ from annotated_types import MaxLen
 from pydantic import BeforeValidator
 
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
+from postpaid.api.stripe.inline_prices import with_prices
 from postpaid.api.stripe.invoice_items import ItemParams, item_change, new_item
 from postpaid.api.stripe.params import (
     Amount,
@@ -29,13 +30,13 @@ from postpaid.api.stripe.subscription_changes import (
 )
 from postpaid.api.stripe.subscriptions import BillingModeParam, ItemCreate, SubscriptionCreate
 from postpaid.api.stripe.subscriptions import from_stripe as subscription_from_stripe
-from postpaid.billing import close_periods, subscribe
-from postpaid.billing.change import Change
+from postpaid.billing import subscribe
 from postpaid.billing.decide_pause import Pause, Resumption
 from postpaid.billing.imagine import NOTHING, Imagined, imagine_items
 from postpaid.billing.preview_change import preview_change, preview_end, preview_pause
+from postpaid.billing.preview_renewal import preview_renewal, preview_schedule
 from postpaid.core.catalog import TaxBehavior
-from postpaid.core.changes import ProrationBehavior
+from postpaid.core.changes import Change, ProrationBehavior
 from postpaid.core.errors import BillingError, InvalidRequest, NotFound, Path
 from postpaid.core.invoicing import Invoice
 from postpaid.core.stops import CancelAt, with_stops
@@ -89,6 +90,7 @@ class InvoicePreview(Params):
     discounts: Discounts = None
     invoice_items: Annotated[list[PreviewItem], MaxLen(250)] | None = None
     preview_mode: Literal["next", "recurring"] = "next"
+    schedule: Id | None = None
     subscription: Id | None = None
     subscription_details: PreviewDetails | None = None
 
@@ -96,7 +98,29 @@ class InvoicePreview(Params):
 def preview(conn: Connection, call: Call, params: InvoicePreview) -> Invoice:
     """The invoice that is asked for. Raises ``InvalidRequest`` when none is to come."""
     details = params.subscription_details or PreviewDetails()
+    if any(each.price_data for each in details.items or ()):
+        with conn.transaction(force_rollback=True):  # the prices are made to be looked at
+            return _with_prices(conn, call, params, details)
+    return _preview(conn, call, params, details)
+
+
+def _with_prices(
+    conn: Connection, call: Call, params: InvoicePreview, details: PreviewDetails
+) -> Invoice:
     try:
+        items = with_prices(conn, call.act, details.items or (), ("items",))
+    except BillingError as error:
+        error.param = ("subscription_details", *error.param)
+        raise
+    return _preview(conn, call, params, details.model_copy(update={"items": items}))
+
+
+def _preview(
+    conn: Connection, call: Call, params: InvoicePreview, details: PreviewDetails
+) -> Invoice:
+    try:
+        if params.schedule is not None:
+            return _of_schedule(conn, call, params, params.schedule)
         if params.subscription is None:
             return _without_subscription(conn, call, params, details)
         return _of_subscription(conn, call, params, details)
@@ -125,8 +149,22 @@ def _without_subscription(
                 "Discounts are previewed with a new subscription's items.", param="discounts"
             )
         return _of_customer(conn, call, customer.id, imagined)
-    asked = subscription_from_stripe(_creation(customer.id, params, details))
+    asked = subscription_from_stripe(conn, call.act, _creation(customer.id, params, details))
     return subscribe.preview_new(conn, call.act, asked, imagined=imagined)
+
+
+def _of_schedule(
+    conn: Connection, call: Call, params: InvoicePreview, schedule_id: str
+) -> Invoice:
+    """Stripe: the schedule says what is previewed, and nothing else does."""
+    for name in ("subscription", "subscription_details", "discounts", "invoice_items"):
+        if getattr(params, name) is not None:
+            raise InvalidRequest(
+                f"You may only specify one of these parameters: schedule, {name}.",
+                param=name,
+                code="parameters_exclusive",
+            )
+    return preview_schedule(conn, call.act, schedule_id)
 
 
 def _imagined(conn: Connection, call: Call, customer: Customer, params: InvoicePreview) -> Imagined:
@@ -149,10 +187,11 @@ def _with_unit_amount(asked: PreviewItem, at: Path) -> PreviewItem:
     """Whole minor units per unit are exact ones too."""
     if asked.unit_amount is None:
         return asked
-    if asked.unit_amount_decimal is not None:
+    ways = ("amount", "price", "price_data", "pricing", "unit_amount_decimal")
+    if other := [name for name in ways if getattr(asked, name) is not None]:
         raise InvalidRequest(
-            "You may only specify one of these parameters: unit_amount, unit_amount_decimal.",
-            param=(*at, "unit_amount_decimal"),
+            f"You may only specify one of these parameters: {other[0]}, unit_amount.",
+            param=(*at, "unit_amount"),
             code="parameters_exclusive",
         )
     return asked.model_copy(update={"unit_amount_decimal": Decimal(asked.unit_amount)})
@@ -256,7 +295,7 @@ def _of_change(
     changes = asked.items or asked.fields or asked.resets_anchor or asked.trial_end_at
     if recurring or changes:
         return preview_change(conn, call.act, asked, imagined=imagined, recurring=recurring)
-    return close_periods.preview(conn, call.act, [subscription], imagined=imagined)
+    return preview_renewal(conn, call.act, [subscription], imagined=imagined)
 
 
 def _turn(details: PreviewDetails) -> Pause | Resumption | None:
@@ -320,7 +359,7 @@ def _of_customer(conn: Connection, call: Call, customer_id: str, imagined: Imagi
     """Stripe: with a customer alone, the next invoice of whichever subscription renews first."""
     running = subscriptions.running_of_customers(conn, call.act.account_id, [customer_id])
     renewing = [each for each in running.values() if each.closes_at]
-    invoice = close_periods.preview(conn, call.act, renewing, imagined=imagined)
+    invoice = preview_renewal(conn, call.act, renewing, imagined=imagined)
     if invoice is not None:
         return invoice
     raise InvalidRequest(

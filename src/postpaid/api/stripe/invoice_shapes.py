@@ -51,8 +51,12 @@ def tax_rates_of(conn: Connection, act: Act, ids: Iterable[Sequence[str] | None]
 
 
 def preview_to_stripe(conn: Connection, act: Act, invoice: Invoice) -> dict[str, Any]:
-    """An invoice that does not exist: its ids say so, and lead nowhere."""
-    [shown] = render_many(conn, act, [invoice])
+    """An invoice that does not exist: its ids say so, and lead nowhere. It says what is due."""
+    [customer] = customers.load(conn, act.account_id, [invoice.customer_id]).values()
+    addressed = replace(invoice, customer_snapshot=recipient(customer))
+    shown = to_stripe(
+        addressed, tax_rates_of(conn, act, [invoice.tax_rate_ids]), livemode=act.livemode
+    )
     shown["id"] = invoice.id.replace("in_", "upcoming_in_", 1)
     shown["billing_reason"] = BillingReason.UPCOMING
     shown["lines"]["url"] = f"/v1/invoices/{shown['id']}/lines"

@@ -9,22 +9,15 @@ from zoneinfo import ZoneInfo
 
 from postpaid.api.stripe.expand import expandable
 from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    Currency,
-    Id,
-    ListParams,
-    Params,
-    Text,
-    TimeRange,
-    Timestamp,
-)
+from postpaid.api.stripe.params import Currency, Id, ListParams, Params, Text, TimeRange, Timestamp
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.core.calendar_windows import months_between
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.ledger import LedgerAccount, LedgerKind
-from postpaid.storage import accounts, ledger
+from postpaid.storage import accounts, ledger, ledger_reports
 from postpaid.storage.database import Connection
-from postpaid.storage.ledger import Balance, PostedEntry, PostedTransaction, RevenuePeriod
+from postpaid.storage.ledger import PostedEntry, PostedTransaction
+from postpaid.storage.ledger_reports import Balance, RevenuePeriod
 from postpaid.storage.paging import Rows
 
 routes = Routes("Ledger")
@@ -131,7 +124,7 @@ def list_balances(call: Call, params: BalanceList) -> dict[str, Any]:
         lambda conn: listing(
             "/v1/ledger/balances",
             Rows(
-                ledger.balances(
+                ledger_reports.balances(
                     conn,
                     call.act.account_id,
                     at=at,
@@ -159,7 +152,9 @@ def list_revenue(call: Call, params: RevenueSchedule) -> dict[str, Any]:
 
     def read(conn: Connection) -> dict[str, Any]:
         months = _months(conn, call.act.account_id, params)
-        found = ledger.revenue_periods(conn, call.act.account_id, months, currency=params.currency)
+        found = ledger_reports.revenue_periods(
+            conn, call.act.account_id, months, currency=params.currency
+        )
         return listing(
             "/v1/ledger/revenue_schedule",
             Rows(found, has_more=False),

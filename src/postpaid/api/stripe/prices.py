@@ -9,12 +9,12 @@ from annotated_types import Len
 
 from postpaid.api.stripe import price_models, products
 from postpaid.api.stripe.expand import expandable, includable, loader
+from postpaid.api.stripe.limits import CommittedAmount
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
     Boolean,
     Currency,
     Id,
-    Integer,
     ListParams,
     Metadata,
     Params,
@@ -31,15 +31,12 @@ from postpaid.billing.perform import Act
 from postpaid.core import commitments
 from postpaid.core.catalog import Price, TaxBehavior, UsageType
 from postpaid.core.errors import InvalidRequest, NotFound
-from postpaid.core.money import MAX_MINOR
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.values import replace
 from postpaid.storage import catalog
 from postpaid.storage.database import Connection
 
 routes = Routes("Prices")
-
-CommittedAmount = Annotated[int, Integer(0, MAX_MINOR)]
 
 
 class Recurring(PlainRecurring):

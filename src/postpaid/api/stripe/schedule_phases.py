@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len, MaxLen
 
+from postpaid.api.stripe.invoice_shapes import TaxRates
 from postpaid.api.stripe.limits import BillingThresholds, ItemLimitFields, item_limits_from_stripe
 from postpaid.api.stripe.lists import seconds
 from postpaid.api.stripe.params import (
@@ -182,7 +183,7 @@ def settings_from_stripe(settings: DefaultSettings | None) -> dict[str, Any]:
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
 
 
-def phase_to_stripe(phase: Phase, currencies: dict[str, str]) -> dict[str, Any]:
+def phase_to_stripe(phase: Phase, currencies: dict[str, str], rates: TaxRates) -> dict[str, Any]:
     return {
         "add_invoice_items": [
             {
@@ -228,7 +229,7 @@ def phase_to_stripe(phase: Phase, currencies: dict[str, str]) -> dict[str, Any]:
                 "plan": item.price_id,
                 "price": item.price_id,
                 "quantity": item.quantity,
-                "tax_rates": [],
+                "tax_rates": [rates[key] for key in item.tax_rate_ids or () if key in rates],
             }
             for item in phase.items
         ],

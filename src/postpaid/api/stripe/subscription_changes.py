@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 
 from postpaid.api.stripe import discounts as stripe_discounts
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
+from postpaid.api.stripe.inline_prices import ExtraPriceData, ItemPriceData, with_prices
 from postpaid.api.stripe.limits import ItemLimitFields, item_limits_from_stripe
 from postpaid.api.stripe.params import (
     Boolean,
@@ -23,19 +24,20 @@ from postpaid.api.stripe.params import (
 )
 from postpaid.api.stripe.routes import Call
 from postpaid.billing import change as changing
-from postpaid.billing.change import (
+from postpaid.billing.change import Changed
+from postpaid.billing.change_discounts import rediscount_items
+from postpaid.billing.manage_discounts import Wanted, choose, redeem
+from postpaid.billing.manage_tax_rates import check_tax_rates
+from postpaid.billing.perform import Act
+from postpaid.core.changes import (
     Change,
-    Changed,
     ChangePayment,
     Extra,
     ItemChange,
     ProrationBehavior,
     UsagePricing,
 )
-from postpaid.billing.change_discounts import rediscount_items
-from postpaid.billing.manage_discounts import Wanted
-from postpaid.billing.manage_tax_rates import check_tax_rates
-from postpaid.billing.perform import Act
+from postpaid.core.changes import ExtraBound
 from postpaid.core.errors import InvalidRequest, Path
 from postpaid.core.subscriptions import CollectionMethod, Subscription
 from postpaid.core.values import replace
@@ -66,6 +68,7 @@ class ItemUpdate(ItemLimitFields):
     id: Id | None = None
     metadata: Metadata | None = None
     price: Id | None = None
+    price_data: ItemPriceData | None = None
     quantity: Quantity | None = None
     tax_rates: TaxRateIds = None
     usage_pricing: UsagePricing | None = None
@@ -90,10 +93,13 @@ class ExtraItem(Params):
     """A one-time price on the next invoice."""
 
     discountable: Boolean = True
+    discounts: Discounts = None
     metadata: Metadata | None = None
     period: ExtraPeriod | None = None
-    price: Id
+    price: Id | None = None
+    price_data: ExtraPriceData | None = None
     quantity: Annotated[int, Integer(1, 10**9)] = 1
+    tax_rates: TaxRateIds = None
 
 
 class ProrationFields(Params):
@@ -178,42 +184,83 @@ def item_from_stripe(asked: ItemUpdate, metadata: Any = None) -> ItemChange:
     )
 
 
-def _extra(before: Subscription, asked: ExtraItem, now: datetime) -> Extra:
+def extra_from_stripe(act: Act, asked: ExtraItem) -> Extra:
+    """One that has its price by now; its discounts and tax rates are looked up apart."""
+    assert asked.price is not None, "with_prices has seen to it"
     period = None
     if asked.period is not None:
-        start, end = asked.period.start, asked.period.end
-        starts = {
-            "now": now,
-            "max_item_period_start": max(item.period_start for item in before.items),
-            "timestamp": start.timestamp,
-        }[start.type]
-        ends = {
-            "min_item_period_end": min(item.period_end for item in before.items),
-            "timestamp": end.timestamp,
-        }[end.type]
-        if starts is None or ends is None or ends < starts:
-            raise InvalidRequest("The period must end after it starts.", param="add_invoice_items")
-        period = (starts, ends)
+        period = (_bound(asked.period.start), _bound(asked.period.end))
     return Extra(
         price_id=asked.price,
         quantity=asked.quantity,
+        id=act.new_id("ii"),
         period=period,
         discountable=asked.discountable,
         metadata=merge_metadata({}, asked.metadata),
     )
 
 
+def _bound(asked: ExtraPeriodStart | ExtraPeriodEnd) -> datetime | ExtraBound:
+    if asked.type != "timestamp":
+        return ExtraBound(asked.type)
+    if asked.timestamp is None:
+        raise InvalidRequest(
+            "A period's `timestamp` is required when its type is `timestamp`.",
+            param="add_invoice_items",
+            code="parameter_missing",
+        )
+    return asked.timestamp
+
+
 def change_now(conn: Connection, act: Act, before: Subscription, params: ChangeFields) -> Changed:
     """Make the change at the customer's time; see ``change``."""
     [customer] = customers.load(conn, act.account_id, [before.customer_id]).values()
     now = customer.now(act.now)
+    items = with_prices(conn, act, params.items or (), ("items",))
     asked = replace(
         change_from_stripe(before, params, now=now, resets_anchor=_resets(params)),
-        items=items_from_stripe(conn, act, before, params.items or ()),
-        extras=[_extra(before, each, now) for each in params.add_invoice_items or ()],
+        items=items_from_stripe(conn, act, before, items),
+        extras=_extras(conn, act, before, params.add_invoice_items or ()),
         payment=params.payment_behavior,
     )
     return changing.change(conn, act, [asked])[0]
+
+
+EXTRAS: Path = ("add_invoice_items",)
+
+
+def _extras(
+    conn: Connection, act: Act, before: Subscription, asked_of: Sequence[ExtraItem]
+) -> list[Extra]:
+    """What is added with its discounts and tax rates, of which the former are written.
+
+    Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault.
+    """
+    priced = with_prices(conn, act, asked_of, EXTRAS, required=True)
+    extras = [extra_from_stripe(act, each) for each in priced]
+    if not any(each.discounts or each.tax_rates for each in priced):
+        return extras
+    [customer] = customers.lock(conn, act.account_id, [before.customer_id]).values()
+    at_customer = act.at(customer.now(act.now), customer.clock_id)
+    wanted = [
+        Wanted(
+            stripe_discounts.from_stripe(each.discounts),
+            invoice_item_id=extra.id,
+            param=(*EXTRAS, i, "discounts"),
+        )
+        for i, (each, extra) in enumerate(zip(priced, extras, strict=True))
+    ]
+    chosen = choose(conn, at_customer, wanted, customer=customer, currency=before.currency)
+    redeem(conn, at_customer, chosen)
+    rates = check_tax_rates(
+        conn, act, {(*EXTRAS, i, "tax_rates"): each.tax_rates for i, each in enumerate(priced)}
+    )
+    return [
+        replace(
+            extra, discount_ids=chosen.ids(i), tax_rate_ids=rates[(*EXTRAS, i, "tax_rates")]
+        )
+        for i, extra in enumerate(extras)
+    ]
 
 
 def items_from_stripe(

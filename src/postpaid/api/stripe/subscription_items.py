@@ -7,6 +7,7 @@ from typing import Any
 
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.expand import loader
+from postpaid.api.stripe.inline_prices import ItemPriceData, with_prices
 from postpaid.api.stripe.limits import ItemLimitFields
 from postpaid.api.stripe.lists import listing
 from postpaid.api.stripe.params import Boolean, Id, ListParams, Metadata
@@ -20,8 +21,9 @@ from postpaid.api.stripe.subscription_changes import (
 )
 from postpaid.api.stripe.subscription_shapes import render_many
 from postpaid.billing import change as changing
-from postpaid.billing.change import Change, Changed, UsagePricing
+from postpaid.billing.change import Changed
 from postpaid.billing.perform import Act
+from postpaid.core.changes import Change, UsagePricing
 from postpaid.core.errors import BillingError, NotFound
 from postpaid.core.subscriptions import Item, Subscription
 from postpaid.storage import subscriptions
@@ -33,9 +35,10 @@ routes = Routes("Subscription items")
 
 class SubscriptionItemCreate(PaymentFields, ItemLimitFields):
     subscription: Id
-    price: Id
     discounts: Discounts = None
     metadata: Metadata | None = None
+    price: Id | None = None
+    price_data: ItemPriceData | None = None
     quantity: Quantity | None = None
     tax_rates: TaxRateIds = None
 
@@ -45,6 +48,7 @@ class SubscriptionItemUpdate(PaymentFields, ItemLimitFields):
     metadata: Metadata | None = None
     off_session: Boolean | None = None
     price: Id | None = None
+    price_data: ItemPriceData | None = None
     quantity: Quantity | None = None
     tax_rates: TaxRateIds = None
     usage_pricing: UsagePricing = UsagePricing.SPLIT
@@ -141,9 +145,11 @@ def _change(
     params: PaymentFields,
 ) -> Changed:
     try:
+        required = item.id is None
+        priced = with_prices(conn, act, [item], ("items",), required=required)
         asked = Change(
             subscription.id,
-            items=items_from_stripe(conn, act, subscription, [item]),
+            items=items_from_stripe(conn, act, subscription, priced),
             proration=params.proration_behavior,
             prorated_at=params.proration_date,
             payment=params.payment_behavior,
@@ -168,15 +174,21 @@ def _one(conn: Connection, act: Act, item_id: str) -> dict[str, Any]:
     return _shown(conn, act, [subscription])[item_id]
 
 
-def _newest(conn: Connection, act: Act, subscription_id: str, price_id: str) -> dict[str, Any]:
-    """The item that sells the price: there is one, or the change that adds it still waits."""
+def _newest(
+    conn: Connection, act: Act, subscription_id: str, price_id: str | None
+) -> dict[str, Any]:
+    """The item that sells the price: there is one, or the change that adds it still waits.
+
+    A price that was made with it is the newest item's.
+    """
     [subscription] = subscriptions.load(conn, act.account_id, [subscription_id]).values()
     [shown] = render_many(conn, act, [subscription])
     items = [
         *shown["items"]["data"],
         *(shown["pending_update"] or {}).get("subscription_items", ()),
     ]
-    found: dict[str, Any] = next(each for each in items if each["price"]["id"] == price_id)
+    sold = [each for each in items if price_id in (None, each["price"]["id"])]
+    found: dict[str, Any] = max(sold, key=lambda each: str(each["id"]))
     return found
 
 

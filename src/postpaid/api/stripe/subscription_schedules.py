@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.invoice_shapes import TaxRates, tax_rates_of
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
     Boolean,
@@ -27,17 +28,18 @@ from postpaid.api.stripe.schedule_phases import (
     settings_from_stripe,
 )
 from postpaid.billing import change, manage_schedules, subscribe
-from postpaid.billing.change import Changed, ChangePayment
+from postpaid.billing.change import Changed
 from postpaid.billing.check_sold import PaymentBehavior
 from postpaid.billing.manage_schedules import NewSchedule
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import Begun
-from postpaid.core.changes import ProrationBehavior
+from postpaid.core.changes import ChangePayment, ProrationBehavior
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.schedules import EndBehavior, Schedule
 from postpaid.core.subscriptions import BillingMode
 from postpaid.storage import catalog, subscription_schedules
 from postpaid.storage.database import Connection
+from postpaid.storage.paging import Rows
 
 routes = Routes("Subscription schedules")
 
@@ -153,12 +155,9 @@ def list_(call: Call, params: ScheduleList) -> dict[str, Any]:
             created_from=created_from,
             created_before=created_before,
         )
-        currencies = _currencies(conn, call.act, found.rows)
-        return listing(
-            "/v1/subscription_schedules",
-            found,
-            lambda each: to_stripe(each, currencies=currencies, livemode=call.act.livemode),
-        )
+        shown = render_many(conn, call.act, found.rows)
+        rows = Rows(shown, found.has_more)
+        return listing("/v1/subscription_schedules", rows, lambda each: each)
 
     return call.read(read)
 
@@ -264,7 +263,9 @@ def _one(conn: Connection, call: Call, schedule_id: str) -> dict[str, Any]:
 def render_many(conn: Connection, act: Act, shown: Sequence[Schedule]) -> list[dict[str, Any]]:
     """Many schedules with one statement for all their prices."""
     currencies = _currencies(conn, act, shown)
-    return [to_stripe(each, currencies=currencies, livemode=act.livemode) for each in shown]
+    items = [item for each in shown for phase in each.phases for item in phase.items]
+    rates = tax_rates_of(conn, act, (item.tax_rate_ids for item in items))
+    return [to_stripe(each, currencies, rates, livemode=act.livemode) for each in shown]
 
 
 def _currencies(conn: Connection, act: Act, shown: Sequence[Schedule]) -> dict[str, str]:
@@ -274,8 +275,10 @@ def _currencies(conn: Connection, act: Act, shown: Sequence[Schedule]) -> dict[s
     return {price.id: price.currency for price in prices.values()}
 
 
-def to_stripe(schedule: Schedule, *, currencies: dict[str, str], livemode: bool) -> dict[str, Any]:
-    """A schedule with its phases; ``currencies`` by the phases' prices."""
+def to_stripe(
+    schedule: Schedule, currencies: dict[str, str], rates: TaxRates, *, livemode: bool
+) -> dict[str, Any]:
+    """A schedule with its phases; ``currencies`` by their prices, ``rates`` the tax rates."""
     settings = schedule.default_settings or settings_from_stripe(None)
     current = schedule.current_phase
     flexible = schedule.billing_mode == BillingMode.FLEXIBLE
@@ -311,7 +314,7 @@ def to_stripe(schedule: Schedule, *, currencies: dict[str, str], livemode: bool)
         "livemode": livemode,
         "metadata": schedule.metadata,
         "pause_schedules": [],
-        "phases": [phase_to_stripe(each, currencies) for each in schedule.phases],
+        "phases": [phase_to_stripe(each, currencies, rates) for each in schedule.phases],
         "released_at": seconds(schedule.released_at),
         "released_subscription": schedule.released_subscription_id,
         "status": schedule.status,
@@ -330,3 +333,12 @@ expandable("subscription_schedule", "customer", load="customer")
 expandable("subscription_schedule", "subscription", load="subscription")
 expandable("subscription_schedule", "test_clock", load="test_helpers.test_clock")
 expandable("subscription", "schedule", load="subscription_schedule")
+expandable(
+    "subscription_schedule", "default_settings.default_payment_method", load="payment_method"
+)
+expandable("subscription_schedule", "phases.default_payment_method", load="payment_method")
+expandable("subscription_schedule", "phases.items.price", load="price")
+expandable("subscription_schedule", "phases.add_invoice_items.price", load="price")
+for _place in ("phases", "phases.items", "phases.add_invoice_items"):
+    for _kind in ("coupon", "discount", "promotion_code"):
+        expandable("subscription_schedule", f"{_place}.discounts.{_kind}", load=_kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from annotated_types import Len
+from annotated_types import Len, MaxLen
 
 from postpaid.api.stripe import discounts as stripe_discounts
 from postpaid.api.stripe.cycles import (
@@ -16,6 +16,7 @@ from postpaid.api.stripe.cycles import (
     stops_from_stripe,
 )
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
+from postpaid.api.stripe.inline_prices import ItemPriceData, with_prices
 from postpaid.api.stripe.limits import (
     LIMITS,
     ItemLimitFields,
@@ -40,9 +41,12 @@ from postpaid.api.stripe.params import (
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.subscription_changes import (
     CHANGES,
+    EXTRAS,
     ChangeFields,
     CollectionFields,
+    ExtraItem,
     change_now,
+    extra_from_stripe,
     is_change,
     made,
 )
@@ -52,6 +56,7 @@ from postpaid.billing.change import Changed, cancel_now
 from postpaid.billing.change_discounts import rediscount_subscription
 from postpaid.billing.check_sold import NewItem, NewSubscription, PaymentBehavior
 from postpaid.billing.manage_tax_rates import check_tax_rates
+from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import Begun
 from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import InvalidRequest, Path
@@ -62,6 +67,7 @@ from postpaid.core.subscriptions import (
     ProrationDiscounts,
     SubscriptionStatus,
 )
+from postpaid.core.values import replace
 from postpaid.storage import subscriptions
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Rows
@@ -83,7 +89,8 @@ Feedback = Literal[
 class ItemCreate(ItemLimitFields):
     """One price to subscribe to."""
 
-    price: Id
+    price: Id | None = None
+    price_data: ItemPriceData | None = None
     discounts: Discounts = None
     quantity: Annotated[int, Integer(0, 10**9)] | None = None
     metadata: Metadata | None = None
@@ -107,6 +114,7 @@ class CancellationDetails(Params):
 class SubscriptionCreate(LimitFields, CycleFields):
     customer: Id
     items: Annotated[list[ItemCreate], Len(1, 20)]
+    add_invoice_items: Annotated[list[ExtraItem], MaxLen(20)] | None = None
     billing_mode: BillingModeParam | None = None
     cancel_at_period_end: Boolean = False
     collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
@@ -150,9 +158,9 @@ class SubscriptionList(ListParams):
 @routes.post("/v1/subscriptions", returns="subscription")
 def create(call: Call, params: SubscriptionCreate) -> dict[str, Any]:
     """Create a subscription, with its first invoice and the first try at its payment."""
-    asked = from_stripe(params)
 
     def begin(conn: Connection) -> dict[str, Any]:
+        asked = from_stripe(conn, call.act, params)
         begun = subscribe.subscribe(conn, call.act, asked)
         return {
             "subscription": begun.subscription_id,
@@ -175,8 +183,11 @@ def create(call: Call, params: SubscriptionCreate) -> dict[str, Any]:
     return call.write_then(begin, finish)
 
 
-def from_stripe(params: SubscriptionCreate) -> NewSubscription:
-    """What is asked for, in the engine's words. Raises ``InvalidRequest``."""
+def from_stripe(conn: Connection, act: Act, params: SubscriptionCreate) -> NewSubscription:
+    """What is asked for, in the engine's words; prices of ``price_data`` are made.
+
+    Raises ``InvalidRequest``, and ``NotFound`` for the product of one.
+    """
     if (params.collection_method == CollectionMethod.SEND_INVOICE) != (
         params.days_until_due is not None
     ):
@@ -185,19 +196,26 @@ def from_stripe(params: SubscriptionCreate) -> NewSubscription:
             "`send_invoice`.",
             param="days_until_due",
         )
+    items = with_prices(conn, act, params.items, ("items",), required=True)
+    extras = with_prices(conn, act, params.add_invoice_items or (), EXTRAS, required=True)
     return NewSubscription(
         customer_id=params.customer,
         items=[
             NewItem(
-                item.price,
+                item.price or "",
                 item.quantity,
                 merge_metadata({}, item.metadata),
                 discounts=stripe_discounts.from_stripe(item.discounts),
                 tax_rate_ids=item.tax_rates or (),
                 **item_limits_from_stripe(item),
             )
-            for item in params.items
+            for item in items
         ],
+        extras=[
+            replace(extra_from_stripe(act, each), tax_rate_ids=each.tax_rates or ())
+            for each in extras
+        ],
+        extra_discounts=[stripe_discounts.from_stripe(each.discounts) for each in extras],
         billing_mode=params.billing_mode.type if params.billing_mode else BillingMode.FLEXIBLE,
         proration_discounts=params.billing_mode.flexible.proration_discounts
         if params.billing_mode and params.billing_mode.flexible
