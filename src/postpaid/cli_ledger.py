@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings
+from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, instant
 
 ledger = typer.Typer(help="Take the ledger to bookkeeping.", no_args_is_help=True)
 
@@ -58,24 +56,10 @@ def export(
         zone = UTC if zone_name == "UTC" else ZoneInfo(zone_name)
         wanted = export_ledger.Wanted(
             zone,
-            _instant(from_, "--from", zone),
-            _instant(to, "--to", zone),
-            _instant(recognized_until, "--recognized-until", zone),
+            instant(from_, "--from", zone),
+            instant(to, "--to", zone),
+            instant(recognized_until, "--recognized-until", zone),
         )
         with database.transaction() as conn:
             count = export_ledger.export_journal(conn, found.account_id, file, wanted)
     typer.echo(f"Wrote {count:,} rows.")
-
-
-def _instant(text: str | None, option: str, zone: tzinfo) -> datetime | None:
-    """A day's beginning in the zone, or an instant with its own."""
-    if text is None:
-        return None
-    at: datetime | None = None
-    with suppress(ValueError):
-        at = datetime.fromisoformat(text)
-    if at is not None and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        at = at.replace(tzinfo=zone)
-    if at is None or at.tzinfo is None:
-        raise typer.BadParameter(f"{option} is like 2026-01-01, or 2026-01-01T10:51:40Z.")
-    return at.astimezone(UTC)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -37,3 +40,20 @@ def chosen_settings(data_dir: Path | None, database_url: str | None) -> Settings
     if database_url is not None:
         return replace(settings(), database_url=database_url)
     return settings()
+
+
+def instant(text: str | None, option: str, zone: tzinfo = UTC) -> datetime | None:
+    """A day's beginning in the zone, or an instant with its own; None where nothing is given.
+
+    ``option`` is the flag that says it. Raises ``typer.BadParameter``.
+    """
+    if text is None:
+        return None
+    at: datetime | None = None
+    with suppress(ValueError):
+        at = datetime.fromisoformat(text)
+    if at is not None and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        at = at.replace(tzinfo=zone)
+    if at is None or at.tzinfo is None:
+        raise typer.BadParameter(f"{option} is like 2026-01-01, or 2026-01-01T10:51:40Z.")
+    return at.astimezone(UTC)

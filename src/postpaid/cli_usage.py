@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings
+from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, instant
 from postpaid.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -146,7 +144,7 @@ def export(
         if file is not None
         else usage_files.Layout(chosen or usage_files.FileFormat.NDJSON, "")
     )
-    start, end = _instant(from_, "--from"), _instant(to, "--to")
+    start, end = instant(from_, "--from"), instant(to, "--to")
     with serving.opened(chosen_settings(data_dir, database_url)) as database:
         with database.connection() as conn:
             account = accounts.find_by_name(
@@ -180,7 +178,7 @@ def drop(
     from postpaid import clock, serving
     from postpaid.billing.keep_segments import drop_segments
 
-    at = _instant(before, "--before")
+    at = instant(before, "--before")
     assert at is not None, "it was given"
     with serving.opened(chosen_settings(data_dir, database_url)) as database:
         dropped = drop_segments(database, before=at, now=clock.now())
@@ -209,20 +207,6 @@ def _format(name: str | None) -> FileFormat | None:
     if name not in list(FileFormat):
         raise typer.BadParameter(f"--format is one of {', '.join(FileFormat)}.")
     return FileFormat(name)
-
-
-def _instant(text: str | None, option: str) -> datetime | None:
-    """A day's beginning in UTC, or an instant with its zone."""
-    if text is None:
-        return None
-    at: datetime | None = None
-    with suppress(ValueError):
-        at = datetime.fromisoformat(text)
-    if at is not None and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        at = at.replace(tzinfo=UTC)
-    if at is None or at.tzinfo is None:
-        raise typer.BadParameter(f"{option} is like 2026-01-01, or 2026-01-01T10:51:40Z.")
-    return at
 
 
 @contextmanager

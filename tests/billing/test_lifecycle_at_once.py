@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import random
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -31,12 +34,15 @@ from postpaid.core.changes import Change, ChangePayment, ItemChange, ProrationBe
 from postpaid.core.credits import GrantCategory
 from postpaid.core.errors import BillingError, InvalidRequest
 from postpaid.core.invoicing import Invoice, InvoiceStatus
+from postpaid.export_ledger import Wanted, export_journal
+from postpaid.storage import ledger_reports
 from postpaid.storage.database import Connection, Database
 from rich_world import make_rich_world
 from world import END, FEE, HOUR, START, World, make_world
 
 FINAL = END + HOUR
 DAY = timedelta(days=1)
+LONG_AFTER = END + 400 * DAY
 ROUNDS = (START + 9 * DAY, END, FINAL, END + 14 * DAY, END + 28 * DAY, END + 28 * DAY + HOUR)
 ACTORS = 6
 ACTS = 14  # of each actor in a round
@@ -207,7 +213,9 @@ def all_at_once(actors: list[Actor]) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_happens_at_once_the_books_are_right(database: Database, seed: int) -> None:
+def test_whatever_happens_at_once_the_books_are_right(
+    database: Database, seed: int, tmp_path: Path
+) -> None:
     """No deadlock, no error that is not a refusal, numbers without gaps, and a silent audit."""
     card = ["pm_card_visa", "pm_card_chargeCustomerFail"][seed % 2]
     world = make_rich_world(database, 3, card=card)
@@ -228,6 +236,30 @@ def test_whatever_happens_at_once_the_books_are_right(database: Database, seed: 
             if each.customer_id == customer_id and each.number
         )
         assert numbers == list(range(1, len(numbers) + 1))
+    assert exported(world, tmp_path / "journal.csv") == balances(world)
+
+
+def exported(world: World, path: Path) -> dict[str, Decimal]:
+    """What the journal's accounts come to; each of its transactions sums to nothing."""
+    with world.database.transaction() as conn:
+        export_journal(conn, world.act.account_id, path, Wanted(UTC, recognized_until=LONG_AFTER))
+    by_transaction: defaultdict[str, Decimal] = defaultdict(Decimal)
+    by_account: defaultdict[str, Decimal] = defaultdict(Decimal)
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            amount = Decimal(row["debit"] or 0) - Decimal(row["credit"] or 0)
+            by_transaction[row["transaction"]] += amount
+            by_account[row["account"]] += amount
+    assert set(by_transaction.values()) == {Decimal(0)}
+    return {account: amount for account, amount in by_account.items() if amount}
+
+
+def balances(world: World) -> dict[str, Decimal]:
+    """What the ledger's accounts come to once everything is earned."""
+    with world.database.connection() as conn:
+        found = ledger_reports.balances(conn, world.act.account_id, at=LONG_AFTER)
+    amounts = {each.ledger_account: each.debits - each.credits for each in found}
+    return {str(account): Decimal(amount) / 100 for account, amount in amounts.items() if amount}
 
 
 def test_of_two_changes_of_one_subscription_both_are_billed_one_after_the_other(

@@ -101,9 +101,7 @@ def _period_of(
         ExtraBound.MAX_ITEM_PERIOD_START: max(each.period_start for each in subscription.items),
         ExtraBound.MIN_ITEM_PERIOD_END: min(each.period_end for each in subscription.items),
     }
-    start, end = (
-        bounds[each] if isinstance(each, ExtraBound) else each for each in extra.period
-    )
+    start, end = (bounds[each] if isinstance(each, ExtraBound) else each for each in extra.period)
     if end < start:
         raise InvalidRequest(
             "The period must end after it starts.", param=("add_invoice_items", place, "period")

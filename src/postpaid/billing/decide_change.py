@@ -303,7 +303,8 @@ class Turn:
     def _placed(self, item: Item, *, fresh: bool) -> Item:
         """The item in the period that runs now by its price's own recurrence."""
         if self.tries:
-            assert self.before.trial_start_at and self.before.trial_end_at, "a trial ends"
+            assert self.before.trial_start_at is not None, "a trial starts"
+            assert self.before.trial_end_at is not None, "a trial ends"
             trying = replace(self.before, items=(item,))
             [item] = trial_items(
                 trying,
@@ -368,9 +369,7 @@ class Turn:
         sold, zone = self._sold(item.price_id), self.before.zone
         if self.flexible:
             charges = self.known.charges.get(item.id, ())
-            given = credits_of_charges(
-                sold, charges, at=self.at, zone=zone, itemized=self.itemizes
-            )
+            given = credits_of_charges(sold, charges, at=self.at, zone=zone, itemized=self.itemizes)
         else:
             whole = self.whole(item)
             given = [

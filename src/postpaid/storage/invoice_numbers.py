@@ -65,6 +65,7 @@ def lock_settings(conn: Connection, account_id: int) -> BillingSettings:
 
 
 def load_settings(conn: Connection, account_id: int) -> BillingSettings:
+    """The account's settings as they are."""
     found = fetch_one(conn, BillingSettings, LOAD_SETTINGS, {"account_id": account_id})
     assert found is not None, "an act has an account"
     return found

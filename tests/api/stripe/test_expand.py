@@ -43,6 +43,7 @@ includable("test.book", "pages", pages, of="test.page", many=True)
 expandable("test.author", "favourite", load="test.book")
 nested("test.book", "cover", "test.cover")
 expandable("test.cover", "painter", load="test.author")
+expandable("test.book", "parts.made.by", load="test.author")
 
 
 def author(author_id: str) -> dict[str, Any]:
@@ -102,6 +103,17 @@ def test_a_field_may_be_deep(expanded: Any) -> None:
 def test_a_deep_field_may_be_absent(expanded: Any) -> None:
     shown = book("book_1", None) | {"made": {"by": None}}
     assert expanded(shown, "test.book", "made.by.publisher")["made"] == {"by": None}
+
+
+def test_a_deep_field_may_be_in_each_of_a_list(expanded: Any) -> None:
+    parts = [{"made": {"by": "author_1"}}, {"made": None}, {"made": {"by": "author_2"}}]
+    shown = expanded(book("book_1", None) | {"parts": parts}, "test.book", "parts.made.by")
+    assert [each["made"] for each in shown["parts"]] == [
+        {"by": author("author_1")},
+        None,
+        {"by": author("author_2")},
+    ]
+    assert LOADED == [("author", ["author_1", "author_2"])]
 
 
 def test_a_field_is_included_when_asked_for(expanded: Any) -> None:

@@ -14,7 +14,7 @@ from stripe._stripe_object import StripeObject
 from postpaid.api.server import RESOURCES
 from postpaid.api.stripe.expand import loadable, plan
 from postpaid.core.errors import InvalidRequest
-from shapes import annotations
+from shapes import annotations as annotations_of
 
 OURS = sorted(
     {route.returns for each in RESOURCES for route in each.routes} & OBJECT_CLASSES.keys()
@@ -30,7 +30,7 @@ NEVER = {
 
 def expandables(cls: type[StripeObject], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Dotted paths to what is an id or an object, with the object's types."""
-    for key, annotation in annotations(cls).items():
+    for key, annotation in annotations_of(cls).items():
         yield from _in(annotation, (*path, key), cls)
 
 

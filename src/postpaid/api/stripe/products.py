@@ -241,6 +241,7 @@ def from_stripe(params: ProductFields | ProductData, metadata: Mapping[str, str]
 
 
 def to_stripe(product: Product, *, livemode: bool) -> dict[str, Any]:
+    """A product."""
     return {
         "id": product.id,
         "object": "product",

@@ -184,6 +184,7 @@ def settings_from_stripe(settings: DefaultSettings | None) -> dict[str, Any]:
 
 
 def phase_to_stripe(phase: Phase, currencies: dict[str, str], rates: TaxRates) -> dict[str, Any]:
+    """A phase; ``currencies`` are those of prices, by id."""
     return {
         "add_invoice_items": [
             {
@@ -244,6 +245,7 @@ def phase_to_stripe(phase: Phase, currencies: dict[str, str], rates: TaxRates) -
 
 
 def invoice_settings_to_stripe(days_until_due: int | None, *, shown: bool) -> dict[str, Any]:
+    """What invoices say: of the default settings, which name an issuer, or of a phase."""
     return {
         "account_tax_ids": None,
         "custom_fields": None,

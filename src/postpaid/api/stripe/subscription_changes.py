@@ -33,11 +33,11 @@ from postpaid.core.changes import (
     Change,
     ChangePayment,
     Extra,
+    ExtraBound,
     ItemChange,
     ProrationBehavior,
     UsagePricing,
 )
-from postpaid.core.changes import ExtraBound
 from postpaid.core.errors import InvalidRequest, Path
 from postpaid.core.subscriptions import CollectionMethod, Subscription
 from postpaid.core.values import replace
@@ -193,7 +193,7 @@ def extra_from_stripe(act: Act, asked: ExtraItem) -> Extra:
     return Extra(
         price_id=asked.price,
         quantity=asked.quantity,
-        id=act.new_id("ii"),
+        id=act.new_id("ii") if asked.discounts else None,
         period=period,
         discountable=asked.discountable,
         metadata=merge_metadata({}, asked.metadata),
@@ -256,9 +256,7 @@ def _extras(
         conn, act, {(*EXTRAS, i, "tax_rates"): each.tax_rates for i, each in enumerate(priced)}
     )
     return [
-        replace(
-            extra, discount_ids=chosen.ids(i), tax_rate_ids=rates[(*EXTRAS, i, "tax_rates")]
-        )
+        replace(extra, discount_ids=chosen.ids(i), tax_rate_ids=rates[(*EXTRAS, i, "tax_rates")])
         for i, extra in enumerate(extras)
     ]
 

@@ -183,6 +183,7 @@ def item_to_stripe(
     over: Container[str],
     livemode: bool,
 ) -> dict[str, Any]:
+    """One item with its price, and that price as a plan."""
     return {
         "id": item.id,
         "object": "subscription_item",
