@@ -75,7 +75,7 @@ def _judge_lines(invoice: dict[str, Any], lines: list[dict[str, Any]]) -> None:
         if line["amount"] >= 0:
             assert 0 <= _sum(line["pretax_credit_amounts"]) <= line["amount"]
     assert invoice["lines"]["total_count"] == len(lines)
-    assert invoice["subtotal"] == subtotal, (invoice, )
+    assert invoice["subtotal"] == subtotal
 
     of_lines: dict[str, Counter[Any]] = {}
     for key, name in (("discount_amounts", "discount"), ("taxes", "tax_rate_details")):
@@ -85,9 +85,7 @@ def _judge_lines(invoice: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     name = "credit_balance_transaction"
     assert _by(credits, name) == _by(invoice["total_pretax_credit_amounts"], name)
 
-    exclusive = _sum(
-        each for each in invoice["total_taxes"] if each["tax_behavior"] == "exclusive"
-    )
+    exclusive = _sum(each for each in invoice["total_taxes"] if each["tax_behavior"] == "exclusive")
     amounts = sum(line["amount"] for line in lines)
     assert invoice["total"] == amounts - _sum(credits) + exclusive
     if subtotal == amounts - _sum(credits):  # nothing comes off the invoice as a whole
@@ -105,9 +103,7 @@ def _judge_credit_note(note: dict[str, Any]) -> None:
     assert note["total_excluding_tax"] == note["total"] - _sum(taxes)
     assert note["discount_amount"] == _sum(note["discount_amounts"])
     credits = [each for each in note["pretax_credit_amounts"] if each["type"] != "discount"]
-    assert note["total"] == (
-        note["subtotal"] - note["discount_amount"] - _sum(credits) + exclusive
-    )
+    assert note["total"] == (note["subtotal"] - note["discount_amount"] - _sum(credits) + exclusive)
     assert (note["voided_at"] is not None) == (note["status"] == "void")
     assert (note["out_of_band_amount"] or 0) <= note["post_payment_amount"]
     if not note["lines"]["has_more"]:

@@ -859,6 +859,7 @@ CREATE TABLE invoice_items (
     metadata             jsonb       NOT NULL DEFAULT '{}'::jsonb,
     created_at           timestamptz NOT NULL,
     whole_seconds        bigint,
+    discounts            json,
     CONSTRAINT invoice_items_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT invoice_items_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id)
@@ -870,6 +871,8 @@ CREATE INDEX invoice_items_by_invoice ON invoice_items (account_id, invoice_id) 
     IS NOT NULL;
 CREATE UNIQUE INDEX invoice_items_pending_once ON invoice_items (account_id, obligation, part)
     WHERE invoice_id IS NULL;
+CREATE INDEX invoice_items_credits ON invoice_items (account_id, subscription_item_id) WHERE
+    credited IS NOT NULL;
 
 CREATE TABLE coupons (
     account_id         integer     NOT NULL,

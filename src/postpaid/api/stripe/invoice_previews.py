@@ -153,9 +153,7 @@ def _without_subscription(
     return subscribe.preview_new(conn, call.act, asked, imagined=imagined)
 
 
-def _of_schedule(
-    conn: Connection, call: Call, params: InvoicePreview, schedule_id: str
-) -> Invoice:
+def _of_schedule(conn: Connection, call: Call, params: InvoicePreview, schedule_id: str) -> Invoice:
     """Stripe: the schedule says what is previewed, and nothing else does."""
     for name in ("subscription", "subscription_details", "discounts", "invoice_items"):
         if getattr(params, name) is not None:
