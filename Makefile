@@ -16,7 +16,7 @@ serve: $(INSTALLED) ## Run the server, its worker and its PostgreSQL, with data 
 	@$(BIN)/postpaid serve
 
 test: $(INSTALLED) ## Run every test
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(INSTALLED) ## Check format, style, types, layers, docs and schema
 	$(BIN)/ruff format --check

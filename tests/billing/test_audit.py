@@ -130,7 +130,9 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
         {3, 23},
         "WITH had AS (INSERT INTO discounts (account_id, id, coupon_id, customer_id, start_at,"
         " duration) SELECT account_id, 'di_1', 'TEN', id, created_at, 'once' FROM customers"
-        " WHERE {mine}) UPDATE invoices SET total_discounts = '{\"di_1\": 5}' WHERE {mine}",
+        " WHERE {mine}), off AS (UPDATE invoice_lines SET discounts = '{\"di_1\": 5}'"
+        " WHERE {mine} AND meter_id IS NULL)"
+        " UPDATE invoices SET total_discounts = '{\"di_1\": 5}' WHERE {mine}",
     ),
     "a line's amount": (
         {3},

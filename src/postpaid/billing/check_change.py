@@ -72,7 +72,7 @@ def moves(act: Act, change: Change, before: Subscription, sold: Catalog) -> list
         if each.id is None:
             if each.price_id is None:
                 raise InvalidRequest(
-                    "Missing required param: items[price].",
+                    f"Missing required param: items[{place}][price].",
                     param=("items", place, "price"),
                     code="parameter_missing",
                 )

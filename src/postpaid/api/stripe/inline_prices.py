@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from postpaid.api.stripe import price_models
+from postpaid.api.stripe.errors import spell
 from postpaid.api.stripe.params import Currency, Id
 from postpaid.api.stripe.price_models import AmountParams
 from postpaid.api.stripe.products import PlainRecurring
@@ -63,9 +64,10 @@ def with_prices(
                 code="parameters_exclusive",
             )
         if required and each.price is None and each.price_data is None:
+            missing: Path = (*within, i, "price")
             raise InvalidRequest(
-                "Missing required param: price, or price_data.",
-                param=(*within, i, "price"),
+                f"Missing required param: {spell(missing, {})}.",
+                param=missing,
                 code="parameter_missing",
             )
         if each.price_data is not None:
