@@ -23,7 +23,14 @@ from postpaid.storage.database import Database
 
 PROCESSES = 2
 EVENTS_EACH = 3  # in different hours
-TABLES = ("invoices", "invoice_lines", "payment_attempts", "events")
+TABLES = (
+    "invoices",
+    "invoice_lines",
+    "payment_attempts",
+    "ledger_transactions",
+    "ledger_entries",
+    "events",
+)
 
 
 def run(url: str, scale: float) -> list[Figure]:
