@@ -11,11 +11,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from postpaid import clock, ids
 from postpaid.billing.advance_clock import advance_clock
 from postpaid.billing.keep_segments import keep_segments
-from postpaid.billing.pass_time import run_passes, settle_abandoned
+from postpaid.billing.pass_time import run_all, run_passes, settle_abandoned
 from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import report_rejections
 from postpaid.storage import accounts, test_clocks
@@ -69,9 +70,13 @@ def _logged(act: Act) -> Iterator[None]:
 
 def _pass_time(database: Database, act: Act) -> int:
     """One batch of every pass, by the wall clock; returns how much it was."""
-    done = run_passes(database, act, wall=act.now)
-    done += settle_abandoned(database, act, wall=act.now)
-    return done + report_rejections(database, act)
+    return run_all(
+        [
+            partial(run_passes, database, act, wall=act.now),
+            partial(settle_abandoned, database, act, wall=act.now),
+            partial(report_rejections, database, act),
+        ]
+    )
 
 
 def _advance_clocks(database: Database, act: Act) -> int:

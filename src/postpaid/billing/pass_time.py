@@ -7,8 +7,9 @@ was not done is still due.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 
 from postpaid.billing import cancel, collect
 from postpaid.billing.begin_phases import begin_due_phases
@@ -29,9 +30,27 @@ BATCH = 500  # subscriptions or invoices in one transaction
 def run_passes(database: Database, act: Act, *, wall: datetime) -> int:
     """Do one batch of everything that is due at ``act.now`` on its clock; return how much it was.
 
-    ``wall`` is the real time, by which outside calls are leased.
+    ``wall`` is the real time, by which outside calls are leased. Raises as ``run_all`` does.
     """
-    return sum(each(database, act, wall) for each in PASSES)
+    return run_all(partial(each, database, act, wall) for each in PASSES)
+
+
+def run_all(works: Iterable[Callable[[], int]]) -> int:
+    """Do each of the works, whatever becomes of the others; return how much they were together.
+
+    Raises ``ExceptionGroup`` of the failures, once all had their turn: what one of them cannot do
+    must not keep another's from being done.
+    """
+    done = 0
+    failures: list[Exception] = []
+    for work in works:
+        try:
+            done += work()
+        except Exception as failure:
+            failures.append(failure)
+    if failures:
+        raise ExceptionGroup("Some due work failed; it stays due.", failures)
+    return done
 
 
 def expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
