@@ -62,7 +62,7 @@ def test_to_note_waits_for_nobody(database: Database) -> None:
     world = with_thresholds(make_world(database, 1))
     note(world, world.subscription_ids)
     with database.transaction() as conn:
-        noted, _ = thresholds.claim(conn, world.act.account_id, None, limit=10)
+        noted = thresholds.claim(conn, world.act.account_id, None, limit=10)
         thresholds.delete(conn, world.act.account_id, noted)
         with database.transaction() as other:
             other.execute("SET LOCAL lock_timeout = '100ms'")

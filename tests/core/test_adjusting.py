@@ -1,6 +1,5 @@
 """Discounts and taxes on lines, and totals that add up whatever they are."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
@@ -8,84 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lines import NOW, a_draft
+from lines import a_line as line
 from postpaid.core.adjusting import Applied, TaxReason, adjusted, percent_of, spread
 from postpaid.core.discounts import Coupon, Duration
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus, with_lines
-from postpaid.core.lines import Line
-from postpaid.core.pricing import DetailKind
-from postpaid.core.subscriptions import CollectionMethod
+from postpaid.core.invoicing import with_lines
 from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def line(amount, place=0, **more):
-    return replace(
-        Line(
-            id=f"il_{place}",
-            obligation=f"sub_1/si_{place}/period-0",
-            part=0,
-            subscription_id="sub_1",
-            subscription_item_id=f"si_{place}",
-            price_id="price_1",
-            product_id="prod_1",
-            meter_id=None,
-            period_start=NOW,
-            period_end=NOW,
-            quantity=Decimal(1),
-            unit_amount=Decimal(amount),
-            tier=None,
-            kind=DetailKind.UNIT,
-            amount=amount,
-            description="A line",
-            metadata={},
-        ),
-        **more,
-    )
-
 
 def draft(lines, **more):
-    empty = Invoice(
-        id="in_1",
-        customer_id="cus_1",
-        subscription_id="sub_1",
-        clock_id=None,
-        status=InvoiceStatus.DRAFT,
-        number=None,
-        billing_reason=BillingReason.SUBSCRIPTION_CYCLE,
-        collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
-        days_until_due=None,
-        currency="usd",
-        auto_advance=True,
-        period_start=NOW,
-        period_end=NOW,
-        subtotal=0,
-        total=0,
-        starting_balance=0,
-        ending_balance=None,
-        amount_due=0,
-        amount_paid=0,
-        paid_out_of_band=False,
-        attempted=False,
-        attempt_count=0,
-        next_attempt_at=None,
-        finalizes_at=None,
-        due_at=None,
-        default_payment_method_id=None,
-        payment_intent_id=None,
-        customer_snapshot=None,
-        description=None,
-        footer=None,
-        metadata={},
-        subscription_metadata={},
-        created_at=NOW,
-        finalized_at=None,
-        paid_at=None,
-        voided_at=None,
-        marked_uncollectible_at=None,
-    )
-    return with_lines(replace(empty, **more), lines)
+    return with_lines(a_draft(**more), lines)
 
 
 def percent(number, key="di_percent", **more):

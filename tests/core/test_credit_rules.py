@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lines import NOW, a_draft, a_line
 from postpaid.core.adjusting import totaled
 from postpaid.core.credit_notes import (
     AskedLine,
@@ -33,80 +34,27 @@ from postpaid.core.credits import (
     with_credits,
 )
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
+from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.lines import Line
-from postpaid.core.pricing import DetailKind
-from postpaid.core.subscriptions import CollectionMethod
 from postpaid.core.values import replace
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
 def line(place: int, amount: int, **more: Any) -> Line:
-    usage = Line(
-        id=f"il_{place}",
-        obligation=f"sub_1/si_{place}/period-0",
-        part=0,
-        subscription_id="sub_1",
-        subscription_item_id=f"si_{place}",
-        price_id=f"price_{place}",
-        product_id="prod_1",
-        meter_id="mtr_1",
-        period_start=NOW - DAY,
-        period_end=NOW,
-        quantity=Decimal(4),
-        unit_amount=Decimal(amount) / 4,
-        tier=None,
-        kind=DetailKind.UNIT,
-        amount=amount,
-        description="Calls",
-        metadata={},
-    )
-    return replace(usage, **more) if more else usage
+    """Four calls for the amount, of the day that ends now, at a price of their own."""
+    usage: dict[str, Any] = {
+        "price_id": f"price_{place}",
+        "meter_id": "mtr_1",
+        "period_start": NOW - DAY,
+        "quantity": Decimal(4),
+        "unit_amount": Decimal(amount) / 4,
+    }
+    return a_line(amount, place, **usage | more)
 
 
 def invoice(*lines: Line, **more: Any) -> Invoice:
-    empty = Invoice(
-        id="in_1",
-        customer_id="cus_1",
-        subscription_id="sub_1",
-        clock_id=None,
-        status=InvoiceStatus.DRAFT,
-        number=None,
-        billing_reason=BillingReason.SUBSCRIPTION_CYCLE,
-        collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
-        days_until_due=None,
-        currency="usd",
-        auto_advance=True,
-        period_start=NOW - DAY,
-        period_end=NOW,
-        subtotal=0,
-        total=0,
-        starting_balance=0,
-        ending_balance=None,
-        amount_due=0,
-        amount_paid=0,
-        paid_out_of_band=False,
-        attempted=False,
-        attempt_count=0,
-        next_attempt_at=None,
-        finalizes_at=None,
-        due_at=None,
-        default_payment_method_id=None,
-        payment_intent_id=None,
-        customer_snapshot=None,
-        description=None,
-        footer=None,
-        metadata={},
-        subscription_metadata=None,
-        created_at=NOW,
-        finalized_at=None,
-        paid_at=None,
-        voided_at=None,
-        marked_uncollectible_at=None,
-    )
-    return replace(totaled(empty, lines), **more) if more else totaled(empty, lines)
+    return replace(totaled(a_draft(), lines), **more)
 
 
 def grant(key: str, balance: int = 100, **more: Any) -> CreditGrant:

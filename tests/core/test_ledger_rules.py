@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lines import a_draft, a_line
 from postpaid.core import ledger
 from postpaid.core.credits import (
     BalanceReason,
@@ -19,12 +19,10 @@ from postpaid.core.credits import (
     GrantMovement,
     GrantTransaction,
 )
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
+from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.ledger import Entry, LedgerAccount, LedgerKind, Taken, Transaction, earned
 from postpaid.core.lines import Line
 from postpaid.core.money import allocate
-from postpaid.core.pricing import DetailKind
-from postpaid.core.subscriptions import CollectionMethod
 
 NOW = datetime(2026, 1, 1, 10, 51, 40, tzinfo=UTC)
 MONTH = timedelta(days=31)
@@ -33,74 +31,27 @@ A = LedgerAccount
 
 def line(amount: int, **more: Any) -> Line:
     """A line of a fee for the month that begins now."""
-    given_ = {"period_start": NOW, "period_end": NOW + MONTH, "meter_id": None} | more
-    return Line(
-        id="il_1",
-        obligation="sub_1/si_1/period-0",
-        part=0,
-        subscription_id="sub_1",
-        subscription_item_id="si_1",
-        price_id="price_1",
-        product_id="prod_1",
-        quantity=Decimal(1),
-        unit_amount=Decimal(amount),
-        tier=None,
-        kind=DetailKind.UNIT,
-        amount=amount,
-        description="Fee",
-        metadata={},
-        **given_,
-    )
+    return a_line(amount, **{"period_start": NOW, "period_end": NOW + MONTH} | more)
 
 
-def final(*lines: Line, balance: int = 0, **more: Any) -> Invoice:
+def final(*lines: Line, balance: int = 0) -> Invoice:
     """An invoice of the lines, just finalized, with the totals that the house's identities give."""
     total = 0
     for each in lines:
         total += each.amount - sum((each.discounts or {}).values())
         total -= sum((each.credits or {}).values())
         total += sum(t["amount"] for t in (each.taxes or {}).values() if not t["inclusive"])
-    invoice = Invoice(
-        id="in_1",
-        customer_id="cus_1",
-        subscription_id="sub_1",
-        clock_id=None,
+    return a_draft(
         status=InvoiceStatus.OPEN,
         number="ACME-0001",
-        billing_reason=BillingReason.SUBSCRIPTION_CYCLE,
-        collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
-        days_until_due=None,
-        currency="usd",
-        auto_advance=True,
-        period_start=NOW - MONTH,
-        period_end=NOW,
         subtotal=sum(each.amount for each in lines),
         total=total,
         starting_balance=balance,
         ending_balance=min(0, total + balance),
         amount_due=max(0, total + balance),
-        amount_paid=0,
-        paid_out_of_band=False,
-        attempted=False,
-        attempt_count=0,
-        next_attempt_at=None,
-        finalizes_at=None,
-        due_at=None,
-        default_payment_method_id=None,
-        payment_intent_id=None,
-        customer_snapshot=None,
-        description=None,
-        footer=None,
-        metadata={},
-        subscription_metadata=None,
-        created_at=NOW,
         finalized_at=NOW,
-        paid_at=None,
-        voided_at=None,
-        marked_uncollectible_at=None,
         lines=lines,
     )
-    return replace(invoice, **more)
 
 
 def sums(*transactions: Transaction) -> dict[LedgerAccount, int]:

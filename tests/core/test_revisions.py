@@ -3,78 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 
-from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
-from postpaid.core.lines import Line
-from postpaid.core.pricing import DetailKind
+from lines import NOW, a_draft, a_line
+from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.revisions import check_revisable, in_place, lines_again
-from postpaid.core.subscriptions import CollectionMethod
 from postpaid.core.tax_totals import subtotal_excluding_tax, total_excluding_tax
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-LINE = Line(
-    id="il_1",
-    obligation="sub_1/si_1/period-0",
-    part=0,
-    subscription_id="sub_1",
-    subscription_item_id="si_1",
-    price_id="price_1",
-    product_id="prod_1",
-    meter_id=None,
-    period_start=NOW,
-    period_end=NOW,
-    quantity=Decimal(1),
-    unit_amount=Decimal(1200),
-    tier=None,
-    kind=DetailKind.UNIT,
-    amount=1200,
-    description="Calls",
-    metadata={},
-)
-
-INVOICE = Invoice(
-    id="in_1",
-    customer_id="cus_1",
-    subscription_id="sub_1",
-    clock_id=None,
+LINE = a_line(1200)
+INVOICE = a_draft(
     status=InvoiceStatus.OPEN,
     number="A-0001",
-    billing_reason=BillingReason.SUBSCRIPTION_CYCLE,
-    collection_method=CollectionMethod.CHARGE_AUTOMATICALLY,
-    days_until_due=None,
-    currency="usd",
-    auto_advance=False,
-    period_start=NOW,
-    period_end=NOW,
     subtotal=1200,
     total=1200,
-    starting_balance=0,
     ending_balance=0,
     amount_due=1200,
-    amount_paid=0,
-    paid_out_of_band=False,
-    attempted=False,
-    attempt_count=0,
-    next_attempt_at=None,
-    finalizes_at=None,
-    due_at=None,
-    default_payment_method_id=None,
-    payment_intent_id=None,
-    customer_snapshot=None,
-    description=None,
-    footer=None,
-    metadata={},
-    subscription_metadata=None,
-    created_at=NOW,
     finalized_at=NOW,
-    paid_at=None,
-    voided_at=None,
-    marked_uncollectible_at=None,
     lines=(LINE,),
 )
 
@@ -83,7 +28,7 @@ INVOICE = Invoice(
 def test_a_line_waits_for_its_name_while_it_is_owed(status: InvoiceStatus):
     original = replace(INVOICE, status=status)
     [line] = lines_again(original, "in_2")
-    assert line.obligation == "sub_1/si_1/period-0@in_2"
+    assert line.obligation == "sub_1/si_0/period-0@in_2"
     revision = replace(INVOICE, id="in_2", lines=(line,))
     [named] = in_place(revision).lines
     assert named.obligation == LINE.obligation

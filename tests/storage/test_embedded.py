@@ -19,6 +19,7 @@ import pytest
 
 from postpaid.storage import embedded
 from postpaid.storage.embedded import EmbeddedError
+from postpaid.storage.embedded_programs import IN_NAMESPACE, find_binaries
 
 QUICK = {"fsync": "off"}  # what is tested here outlives killed processes, not a power cut
 NOBODY = 65534
@@ -436,7 +437,7 @@ def nobody_may_run(program: Path | str) -> bool:
 def test_root_without_namespaces_becomes_nobody(
     open_dir: Path, initialized: Path, use: Use
 ) -> None:
-    if not nobody_may_run(embedded._binaries() / "postgres"):
+    if not nobody_may_run(find_binaries() / "postgres"):
         pytest.skip("PostgreSQL is installed where nobody may not run it")
     home = shutil.copytree(initialized, open_dir / "data")
     user = use(home, sys.executable, "-c", WITHOUT_NAMESPACES)
@@ -462,7 +463,7 @@ def test_root_that_cannot_become_anybody_says_what_is_in_the_way(open_dir: Path,
     error = said(use(home, sys.executable, "-c", WITHOUT_NAMESPACES))
     assert error.startswith("PostgreSQL refuses to run as root, and user 65534 may not pass /")
     assert error.endswith("or give a --database-url.")
-    if nobody_may_run(embedded._binaries() / "postgres"):
+    if nobody_may_run(find_binaries() / "postgres"):
         assert f"may not pass {closed} to run" in error
     assert not (home / "postgres").exists()
 
@@ -492,7 +493,7 @@ def test_an_ordinary_user_uses_a_directory_of_theirs(
 
 
 def in_a_namespace() -> list[str]:
-    return [sys.executable, "-c", embedded.IN_NAMESPACE, str(NOBODY), str(NOBODY)]
+    return [sys.executable, "-c", IN_NAMESPACE, str(NOBODY), str(NOBODY)]
 
 
 @only_root

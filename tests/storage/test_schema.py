@@ -8,7 +8,7 @@ import subprocess
 import psycopg
 
 import database
-from postpaid.storage import embedded
+from postpaid.storage.embedded_programs import find_binaries
 from postpaid.storage.schema import SCHEMA, render
 
 
@@ -31,7 +31,7 @@ def dump(url: str) -> list[str]:
 
     An expression that was written down and read again may have others, and means the same.
     """
-    pg_dump = embedded._binaries() / "pg_dump"
+    pg_dump = find_binaries() / "pg_dump"
     text = subprocess.run(
         [pg_dump, "--schema-only", "--exclude-table=schema_migrations", "--dbname", url],
         capture_output=True,

@@ -1,5 +1,7 @@
 """Invoices that are sent, and paid by the customer when it suits."""
 
+from typing import Any
+
 import pytest
 import stripe
 from town import DAY, HOUR, MONTH_BEGINS, Town
@@ -106,3 +108,44 @@ def test_terms_that_do_not_fit_are_refused(
     with pytest.raises(stripe.InvalidRequestError) as refused:
         town.subscribe(customer, fee(town), **given)
     assert (refused.value.http_status, refused.value.param) == (400, param)
+
+
+def test_how_it_is_collected_changes_with_the_next_invoice(town: Town) -> None:
+    clock = town.clock()
+    subscription = sent(town, clock, fee(town), days=9)
+    subscriptions = town.client.v1.subscriptions
+    town.advance(clock, JANUARY + HOUR)
+
+    charged = subscriptions.update(subscription.id, {"collection_method": "charge_automatically"})
+    assert (charged.collection_method, charged.days_until_due) == ("charge_automatically", None)
+    later = subscriptions.update(
+        subscription.id, {"collection_method": "send_invoice", "days_until_due": 5}
+    )
+    assert (later.collection_method, later.days_until_due) == ("send_invoice", 5)
+    assert subscriptions.update(subscription.id, {"days_until_due": 7}).days_until_due == 7
+
+    town.advance(clock, FEBRUARY + HOUR)
+    first, second = town.invoices(subscription.id)
+    assert first.due_date == JANUARY + HOUR + 9 * DAY
+    assert second.due_date == FEBRUARY + HOUR + 7 * DAY
+    for each in (first, second):
+        town.client.v1.invoices.void_invoice(each.id)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"collection_method": "send_invoice"},
+        {"days_until_due": 30},
+        {"collection_method": "charge_automatically", "days_until_due": 30},
+    ],
+    ids=["sent", "days", "charged"],
+)
+def test_a_charged_subscription_gets_no_terms_that_do_not_fit(
+    town: Town, given: dict[str, Any]
+) -> None:
+    subscription = town.subscribe(town.customer(None), fee(town))
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        town.client.v1.subscriptions.update(subscription.id, given)
+    assert (refused.value.http_status, refused.value.param) == (400, "days_until_due")
+    assert town.subscription(subscription.id).collection_method == "charge_automatically"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.compose import compose
@@ -121,7 +122,7 @@ def write_applied(conn: Connection, act: Act, applied: Applied) -> None:
     credit_grants.update_many(conn, act.account_id, applied.grants)
     credit_grants.insert_transactions(conn, act.account_id, applied.grant_transactions)
     balance_transactions.insert_many(conn, act.account_id, applied.balance_transactions)
-    announce(conn, act, [_said(each) for each in applied.grant_transactions])
+    announce(conn, act, [movement_said(each) for each in applied.grant_transactions])
 
 
 def give_back(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None:
@@ -189,25 +190,43 @@ def _reinstate(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None:
     credit_grants.update_many(conn, act.account_id, list(grants.values()))
     credit_grants.insert_transactions(conn, act.account_id, transactions)
     post_credits(conn, act, transactions, grants.values())
-    announce(conn, act, [_said(each) for each in transactions])
+    announce(conn, act, [movement_said(each) for each in transactions])
 
 
 def taken(
     act: Act, grant: CreditGrant, movement: GrantMovement
 ) -> tuple[CreditGrant, GrantTransaction]:
     """The grant with nothing left, and the movement that took it. Nothing is written."""
-    return replace(grant, balance=0, updated_at=act.now), GrantTransaction(
+    transaction = grant_movement(act, grant, movement, grant.balance, effective_at=act.now)
+    return replace(grant, balance=0, updated_at=act.now), transaction
+
+
+def grant_movement(
+    act: Act, grant: CreditGrant, movement: GrantMovement, amount: int, *, effective_at: datetime
+) -> GrantTransaction:
+    """A movement of the grant's credit by no invoice. Nothing is written."""
+    return GrantTransaction(
         id=act.new_id("cbtxn"),
         grant_id=grant.id,
         customer_id=grant.customer_id,
         clock_id=grant.clock_id,
         movement=movement,
-        amount=grant.balance,
+        amount=amount,
         currency=grant.currency,
         invoice_id=None,
         line_id=None,
-        effective_at=act.now,
+        effective_at=effective_at,
         created_at=act.now,
+    )
+
+
+def movement_said(transaction: GrantTransaction) -> Announcement:
+    """What the world is told of a movement."""
+    return Announcement(
+        "billing.credit_balance_transaction.created",
+        "credit_transaction",
+        transaction.id,
+        transaction,
     )
 
 
@@ -237,12 +256,3 @@ def _spent(act: Act, grants: Sequence[CreditGrant], found: Sequence[Use]) -> lis
         else grant
         for grant in grants
     ]
-
-
-def _said(transaction: GrantTransaction) -> Announcement:
-    return Announcement(
-        "billing.credit_balance_transaction.created",
-        "credit_transaction",
-        transaction.id,
-        transaction,
-    )

@@ -18,12 +18,12 @@ from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.change_items import item_of_extra
 from postpaid.billing.check_sold import NewItem, NewSubscription
+from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import subscribe_all
 from postpaid.billing.write_schedules import write
 from postpaid.core.changes import Change, ProrationBehavior
 from postpaid.core.cycles import rescheduled
-from postpaid.core.errors import BillingError
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.schedules import (
     EndBehavior,
@@ -69,16 +69,29 @@ class _Turns:
 def begin_due_phases(database: Database, act: Act, wall: datetime) -> int:
     """Schedules whose first phase begins or whose running one ends."""
     attempt_ids: list[str] = []
+    failed: list[tuple[Schedule, Exception]] = []
+    parked: dict[str, str] = {}
     done = 0
     with database.transaction() as conn:
         due = subscription_schedules.claim(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
         for batch in _batches(due):
-            done += _begin(conn, act, act.at(wall, None), batch, attempt_ids)
+            begun, left = do_each(
+                conn,
+                batch,
+                lambda some: [_begin(conn, act, act.at(wall, None), some)],
+                lambda one, why: parked.update({one.id: why}),
+            )
+            done += sum(moved_on for moved_on, _ in begun)
+            attempt_ids += [each for _, ids in begun for each in ids]
+            failed += left
+        for schedule_id, reason in parked.items():
+            subscription_schedules.park(conn, act.account_id, schedule_id, reason)
         attempts = payments.load(conn, act.account_id, attempt_ids) if attempt_ids else {}
     collect.settle(database, act, list(attempts.values()))
-    return done
+    raise_failed(failed)
+    return done + len(parked)
 
 
 def _batches(due: Sequence[Schedule]) -> list[list[Schedule]]:
@@ -94,24 +107,12 @@ def _batches(due: Sequence[Schedule]) -> list[list[Schedule]]:
     return [each for each in batches if each]
 
 
-def _begin(
-    conn: Connection, act: Act, wall: Act, due: Sequence[Schedule], attempt_ids: list[str]
-) -> int:
-    """All of them, or where that fails each by itself; one that cannot go on is parked."""
-    try:
-        with conn.transaction():
-            if due[0].status == ScheduleStatus.NOT_STARTED:
-                _, begun = start_all(conn, act, due, wall=wall)
-                attempt_ids += begun
-                return len(due)
-            done, begun = begin_phases(conn, act, due, wall=wall)
-            attempt_ids += begun
-            return done
-    except BillingError as error:
-        if len(due) == 1:
-            subscription_schedules.park(conn, act.account_id, due[0].id, error.message)
-            return 1
-    return sum(_begin(conn, act, wall, [each], attempt_ids) for each in due)
+def _begin(conn: Connection, act: Act, wall: Act, due: Sequence[Schedule]) -> tuple[int, list[str]]:
+    """How many were moved on, and the attempts at what is owed for it."""
+    if due[0].status == ScheduleStatus.NOT_STARTED:
+        _, begun = start_all(conn, act, due, wall=wall)
+        return len(due), begun
+    return begin_phases(conn, act, due, wall=wall)
 
 
 def start_all(

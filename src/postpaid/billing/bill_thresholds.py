@@ -19,6 +19,7 @@ from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.change import read_known
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_change import decide_cut
+from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.finalize import finalize
 from postpaid.billing.measure import measure
 from postpaid.billing.net_prices import net_prices
@@ -38,6 +39,7 @@ from postpaid.storage import (
     invoices,
     subscription_items,
     subscriptions,
+    subscriptions_due,
     thresholds,
 )
 from postpaid.storage.customers import Customer
@@ -62,18 +64,36 @@ def bill_reached(database: Database, act: Act, wall: datetime) -> int:
     Customers on a test clock are billed at its time, whether it moves or not.
     """
     attempts: list[tuple[Act, list[PaymentAttempt]]] = []
+    failed: list[tuple[Subscription, Exception]] = []
     with database.transaction() as conn:
-        noted, ids = thresholds.claim(conn, act.account_id, act.clock_id, limit=BATCH)
+        noted = thresholds.claim(conn, act.account_id, act.clock_id, limit=BATCH)
         if not noted:
             return 0
-        running = list(subscriptions.load(conn, act.account_id, ids).values())
+        running = list(subscriptions.load(conn, act.account_id, set(noted.values())).values())
         locked = customers.lock(conn, act.account_id, {each.customer_id for each in running})
         for at, of_time in _by_time(act, running, locked):
-            attempts.append((at, bill_thresholds(conn, at, of_time, locked, wall=wall)))
-        thresholds.delete(conn, act.account_id, noted)
+            tries, left = do_each(
+                conn,
+                of_time,
+                lambda some, at=at: _bill(conn, at, some, wall),  # type: ignore[misc]
+                lambda one, why: subscriptions_due.park(conn, act.account_id, {one.id: why}),
+            )
+            attempts.append((at, tries))
+            failed += left
+        still = {each.id for each, _ in failed}
+        done = [key for key, subscription_id in noted.items() if subscription_id not in still]
+        thresholds.delete(conn, act.account_id, done)
     for at, tries in attempts:
         collect.settle(database, at, tries)
+    raise_failed(failed)
     return len(noted)
+
+
+def _bill(
+    conn: Connection, act: Act, running: Sequence[Subscription], wall: datetime
+) -> list[PaymentAttempt]:
+    locked = customers.lock(conn, act.account_id, {each.customer_id for each in running})
+    return bill_thresholds(conn, act, running, locked, wall=wall)
 
 
 def bill_thresholds(

@@ -20,11 +20,12 @@ from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.apply_updates import hold, write_changed
 from postpaid.billing.cancel import cancel
 from postpaid.billing.compose import compose
-from postpaid.billing.decide_change import Decision, Known, decide, decide_end
+from postpaid.billing.decide_change import decide, decide_end
 from postpaid.billing.drop_updates import discard
 from postpaid.billing.finalize import finalize
 from postpaid.billing.gather_items import gather_items
 from postpaid.billing.measure import measure
+from postpaid.billing.move_items import Decision, Known
 from postpaid.billing.net_prices import net_prices
 from postpaid.billing.perform import Act
 from postpaid.core.changes import Change, ChangePayment

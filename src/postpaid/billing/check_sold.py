@@ -22,6 +22,7 @@ from postpaid.core.subscriptions import (
     ProrationDiscounts,
     TrialEndBehavior,
     UsageInvoicing,
+    check_collection,
 )
 from postpaid.storage import catalog
 from postpaid.storage.customers import Customer
@@ -99,6 +100,7 @@ def read_catalog(
 ) -> Catalog:
     """What is sold, once it is known that of each it can be sold together. One statement."""
     for each in asked:
+        check_collection(each.collection_method, each.days_until_due)
         if not each.items:
             raise InvalidRequest(
                 "Missing required param: items.", param="items", code="parameter_missing"

@@ -17,7 +17,7 @@ from postpaid.core.cycles import settled
 from postpaid.core.errors import Conflict
 from postpaid.core.invoicing import Invoice, InvoiceStatus, uncollectible, voided
 from postpaid.core.subscriptions import ENDED, SubscriptionAction, SubscriptionStatus, ended
-from postpaid.storage import invoices, payments, subscriptions
+from postpaid.storage import invoice_lines, invoices, payments, subscriptions
 from postpaid.storage.database import Connection
 
 FORGIVEN = "user_forgiven"  # Stripe's word for what a person gave up
@@ -46,7 +46,7 @@ def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
         after,
         before=[InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE],
     )
-    invoices.release_lines(conn, act.account_id, ids)
+    invoice_lines.release(conn, act.account_id, ids)
     release_usage(conn, act, wrong)
     post_voided(conn, act, after)
     give_back(conn, act, after)

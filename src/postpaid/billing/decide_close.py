@@ -17,7 +17,7 @@ from postpaid.core.cycles import advanced, bills_now, closing_items, ends_now, t
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import GRACE, BillingReason, Invoice, draft
 from postpaid.core.lines import Line, lines_of, obligation_of
-from postpaid.core.openings import pays_running, whole_period
+from postpaid.core.openings import paid_by, whole_period
 from postpaid.core.pricing import DetailKind
 from postpaid.core.prorations import (
     Charge,
@@ -100,10 +100,11 @@ def decide_close(act: Act, subscription: Subscription, known: Known) -> Closed:
     drafts = [_draft(act, subscription, after, part) for part in _parted(subscription, lines)]
     if not drafts:
         return Closed(subscription, after, ())
+    paying = [line for line in lines if not line.proration]  # a credit of unused time does not
     after = replace(
         after,
         latest_invoice_id=drafts[-1].id,
-        items=tuple(_paid_by(item, lines) for item in after.items),
+        items=tuple(paid_by(item, paying) for item in after.items),
     )
     return Closed(subscription, after, tuple(drafts))
 
@@ -234,9 +235,3 @@ def fate(after: Subscription) -> tuple[bool, timedelta | None]:
     if after.pause_behavior is None:
         return True, GRACE
     return False, None if after.pause_behavior == PauseBehavior.KEEP_AS_DRAFT else GRACE
-
-
-def _paid_by(item: Item, lines: Sequence[Line]) -> Item:
-    """The item with the lines that pay its running period in advance."""
-    ids = [line.id for line in lines if pays_running(line, item) and not line.proration]
-    return replace(item, charge_ids=ids) if ids else item

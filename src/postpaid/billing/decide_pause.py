@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from postpaid.billing.decide_change import Decision, Known, Turn
+from postpaid.billing.move_items import Decision, Known, Turn
 from postpaid.billing.perform import Act
 from postpaid.core.changes import Change, ProrationBehavior
 from postpaid.core.cycles import next_moment, started

@@ -25,7 +25,7 @@ from postpaid.core.errors import InvalidRequest, Path
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import GRACE, BillingReason, Invoice, draft
 from postpaid.core.lines import obligation_of
-from postpaid.core.openings import first_lines, past_usage, pays_running, whole_period
+from postpaid.core.openings import first_lines, paid_by, past_usage, whole_period
 from postpaid.core.periods import period_at_index
 from postpaid.core.stops import resolve_cancel_at
 from postpaid.core.subscriptions import (
@@ -186,7 +186,7 @@ def _billed(starting: Started, invoice: Invoice, customer: Customer, now: dateti
     """The subscription with its first invoice, for whose payment it may have to wait."""
     subscription = replace(
         starting.subscription,
-        items=tuple(_paid_by(item, invoice) for item in starting.subscription.items),
+        items=tuple(paid_by(item, invoice.lines) for item in starting.subscription.items),
         latest_invoice_id=invoice.id,
     )
     charged = subscription.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY
@@ -437,12 +437,6 @@ def _running(subscription: Subscription, item: Item, sold: Catalog) -> Item:
         period_start=max(whole.start, subscription.start_at),
         usage_from=subscription.start_at if is_earlier else None,
     )
-
-
-def _paid_by(item: Item, invoice: Invoice) -> Item:
-    """The item with the lines of the invoice that pay its running period in advance."""
-    ids = [line.id for line in invoice.lines if pays_running(line, item)]
-    return replace(item, charge_ids=ids) if ids else item
 
 
 def _item(act: Act, subscription_id: str, item: NewItem, sold: Catalog, now: datetime) -> Item:

@@ -8,6 +8,7 @@ from datetime import datetime
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.apply_updates import drop
 from postpaid.billing.correct import void
+from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import InvoiceStatus
 from postpaid.core.subscriptions import Subscription
@@ -39,16 +40,22 @@ def expire_updates(database: Database, act: Act, wall: datetime) -> int:
         late = subscriptions_due.claim_expiring_updates(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
-        discard(conn, act, late)
-        after = subscriptions.load(conn, act.account_id, [each.id for each in late])
-        announce(
-            conn,
-            act,
-            [
-                Announcement(
-                    "customer.subscription.pending_update_expired", "subscription", each.id, each
-                )
-                for each in after.values()
-            ],
-        )
+        _, failed = do_each(conn, late, lambda some: _expire(conn, act, some))
+    raise_failed(failed)
     return len(late)
+
+
+def _expire(conn: Connection, act: Act, late: Sequence[Subscription]) -> list[Subscription]:
+    discard(conn, act, late)
+    after = list(subscriptions.load(conn, act.account_id, [each.id for each in late]).values())
+    announce(
+        conn,
+        act,
+        [
+            Announcement(
+                "customer.subscription.pending_update_expired", "subscription", each.id, each
+            )
+            for each in after
+        ],
+    )
+    return after

@@ -65,6 +65,8 @@ def create_promotion_code(
     Raises ``NotFound``, ``InvalidRequest``, and ``AlreadyExists`` when an active one of the same
     customers has the code.
     """
+    _check_minimums(code)
+
     # Read.
     coupon = coupons.load(conn, act.account_id, [code.coupon_id]).get(code.coupon_id)
     if coupon is None or coupon.deleted_at:
@@ -108,8 +110,9 @@ def update_promotion_code(
 ) -> PromotionCode:
     """Make the code what ``change`` makes of it: active or not, its metadata, more currencies.
 
-    Raises ``NotFound``; ``ActionNotAllowed`` when it is to be active and cannot be redeemed
-    (Stripe: its coupon must be valid, and it not expired); ``AlreadyExists`` if its code is taken.
+    Raises ``NotFound``; ``InvalidRequest`` for a minimum that does not fit the first one;
+    ``ActionNotAllowed`` when it is to be active and cannot be redeemed (Stripe: its coupon must be
+    valid, and it not expired); ``AlreadyExists`` if its code is taken.
     """
     before = promotion_codes.lock(conn, act.account_id, code_id)
     if before is None:
@@ -117,6 +120,7 @@ def update_promotion_code(
     after = change(before)
     if after == before:
         return before
+    _check_minimums(after)
     if after.active and not before.active:
         coupon = coupons.load(conn, act.account_id, [after.coupon_id])[after.coupon_id]
         if not after.is_active(coupon, act.now):
@@ -177,4 +181,22 @@ def _check_currencies(options: Mapping[str, int] | None, before: Coupon) -> None
         raise InvalidRequest(
             f"The amount in {before.currency} is amount_off itself.",
             param=("currency_options", str(before.currency)),
+        )
+
+
+def _check_minimums(code: PromotionCode) -> None:
+    """The first minimum has a currency, and other currencies have theirs beside it (Stripe)."""
+    if (code.minimum_amount is None) != (code.minimum_amount_currency is None):
+        missing = "minimum_amount" if code.minimum_amount is None else "minimum_amount_currency"
+        raise InvalidRequest(
+            "You must give minimum_amount and minimum_amount_currency together.",
+            param=("restrictions", missing),
+            code="parameter_missing",
+        )
+    others = code.minimum_amounts or {}
+    if others and (code.minimum_amount is None or code.minimum_amount_currency in others):
+        raise InvalidRequest(
+            "Minimum amounts can be given in currencies other than the first one's, of a code that "
+            "has a minimum_amount.",
+            param=("restrictions", "currency_options"),
         )

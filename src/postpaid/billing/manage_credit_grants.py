@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes
-from postpaid.billing.apply_credits import taken
+from postpaid.billing.apply_credits import grant_movement, movement_said, taken
 from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_credits
@@ -88,18 +88,8 @@ def grant_credit(conn: Connection, act: Act, asked: NewGrant) -> CreditGrant:
         created_at=act.now,
         updated_at=act.now,
     )
-    granted = GrantTransaction(
-        id=act.new_id("cbtxn"),
-        grant_id=grant.id,
-        customer_id=customer.id,
-        clock_id=customer.clock_id,
-        movement=GrantMovement.GRANTED,
-        amount=grant.amount,
-        currency=grant.currency,
-        invoice_id=None,
-        line_id=None,
-        effective_at=effective_at,
-        created_at=act.now,
+    granted = grant_movement(
+        act, grant, GrantMovement.GRANTED, grant.amount, effective_at=effective_at
     )
 
     # Write.
@@ -111,7 +101,7 @@ def grant_credit(conn: Connection, act: Act, asked: NewGrant) -> CreditGrant:
         act,
         [
             Announcement("billing.credit_grant.created", "credit_grant", grant.id, grant),
-            _said(granted),
+            movement_said(granted),
         ],
     )
     return grant
@@ -136,7 +126,9 @@ def update_grant(
     after = replace(before, **changed)
     if after == before:
         return before
-    return _written(conn, act, before, replace(after, updated_at=act.now), [])
+    after = replace(after, updated_at=act.now)
+    _write(conn, act, [before], [after], [])
+    return after
 
 
 def expire_grant(conn: Connection, act: Act, grant_id: str) -> CreditGrant:
@@ -146,7 +138,8 @@ def expire_grant(conn: Connection, act: Act, grant_id: str) -> CreditGrant:
     # One that has no effect yet never has one: it expires as it would have begun (Stripe).
     over = replace(before, expires_at=max(act.now, before.effective_at), expired_at=act.now)
     after, movements = _emptied(act, over, GrantMovement.EXPIRED)
-    return _written(conn, act, before, after, movements)
+    _write(conn, act, [before], [after], movements)
+    return after
 
 
 def void_grant(conn: Connection, act: Act, grant_id: str) -> CreditGrant:
@@ -155,7 +148,8 @@ def void_grant(conn: Connection, act: Act, grant_id: str) -> CreditGrant:
     _check_running(before, "void")
     over = replace(before, voided_at=act.now)
     after, movements = _emptied(act, over, GrantMovement.VOIDED)
-    return _written(conn, act, before, after, movements)
+    _write(conn, act, [before], [after], movements)
+    return after
 
 
 def expire_grants(conn: Connection, act: Act, due: Sequence[CreditGrant]) -> list[CreditGrant]:
@@ -164,20 +158,7 @@ def expire_grants(conn: Connection, act: Act, due: Sequence[CreditGrant]) -> lis
         return []
     emptied = [taken(act, replace(each, expired_at=act.now), GrantMovement.EXPIRED) for each in due]
     after = [grant for grant, _ in emptied]
-    movements = [movement for _, movement in emptied]
-    credit_grants.update_many(conn, act.account_id, after)
-    credit_grants.insert_transactions(conn, act.account_id, movements)
-    post_credits(conn, act, movements, after)
-    updated = "billing.credit_grant.updated"
-    announce(
-        conn,
-        act,
-        [
-            Announcement(updated, "credit_grant", grant.id, grant, changes(before, grant))
-            for before, grant in zip(due, after, strict=True)
-        ]
-        + [_said(each) for each in movements],
-    )
+    _write(conn, act, due, after, [movement for _, movement in emptied])
     return after
 
 
@@ -228,32 +209,26 @@ def _emptied(
     return after, [transaction]
 
 
-def _written(
+def _write(
     conn: Connection,
     act: Act,
-    before: CreditGrant,
-    after: CreditGrant,
+    before: Sequence[CreditGrant],
+    after: Sequence[CreditGrant],
     movements: Sequence[GrantTransaction],
-) -> CreditGrant:
-    credit_grants.update_many(conn, act.account_id, [after])
+) -> None:
+    """Write grants that changed and what moved, post it and announce it."""
+    credit_grants.update_many(conn, act.account_id, after)
     credit_grants.insert_transactions(conn, act.account_id, movements)
-    post_credits(conn, act, movements, [after])
+    post_credits(conn, act, movements, after)
     updated = "billing.credit_grant.updated"
     announce(
         conn,
         act,
         [
-            Announcement(updated, "credit_grant", after.id, after, changes(before, after)),
-            *(_said(each) for each in movements),
+            *(
+                Announcement(updated, "credit_grant", new.id, new, changes(old, new))
+                for old, new in zip(before, after, strict=True)
+            ),
+            *(movement_said(each) for each in movements),
         ],
-    )
-    return after
-
-
-def _said(transaction: GrantTransaction) -> Announcement:
-    return Announcement(
-        "billing.credit_balance_transaction.created",
-        "credit_transaction",
-        transaction.id,
-        transaction,
     )

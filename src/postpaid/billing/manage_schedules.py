@@ -162,7 +162,7 @@ def update_schedule(
     """
     wall = act
     before, customer, act = lock_schedule(conn, act, schedule_id)
-    if before.status not in RUNNING and set(changed) - {"metadata"}:
+    if before.status not in RUNNING and (phases is not None or set(changed) - {"metadata"}):
         raise ActionNotAllowed(
             f"You cannot update a subscription schedule that is {before.status}."
         )

@@ -10,6 +10,7 @@ from postpaid.billing.perform import Act
 from postpaid.billing.post import post_balances
 from postpaid.core.credits import BalanceReason, BalanceTransaction
 from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.money import MAX_SUM
 from postpaid.core.values import replace
 from postpaid.storage import balance_transactions, customers
 from postpaid.storage.customers import Customer
@@ -32,8 +33,11 @@ def moved(
 ) -> tuple[Customer, BalanceTransaction]:
     """The locked customer with ``amount`` minor units added to its balance, and the movement.
 
-    Nothing is written. A customer without a currency gets this one (Stripe).
+    Nothing is written. A customer without a currency gets this one (Stripe). Raises
+    ``InvalidRequest`` for a balance above ``MAX_SUM``.
     """
+    if abs(customer.balance + amount) > MAX_SUM:
+        raise InvalidRequest(f"The balance of the customer {customer.id} would be too large.")
     after = replace(
         customer, balance=customer.balance + amount, currency=customer.currency or currency
     )

@@ -7,7 +7,7 @@ was not done is still due.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -15,14 +15,17 @@ from postpaid.billing import cancel, collect
 from postpaid.billing.begin_phases import begin_due_phases
 from postpaid.billing.bill_thresholds import bill_reached
 from postpaid.billing.close_periods import close_periods
+from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.drop_updates import expire_updates
 from postpaid.billing.finalize import finalize
 from postpaid.billing.manage_credit_grants import expire_grants
 from postpaid.billing.perform import Act
 from postpaid.billing.withhold import still_withheld, withhold
 from postpaid.core.credits import EXPIRY_GRACE
+from postpaid.core.invoicing import Invoice
 from postpaid.storage import credit_grants, customers, due, invoices, payments, subscriptions_due
 from postpaid.storage.database import Connection, Database
+from postpaid.storage.payments import PaymentAttempt
 
 BATCH = 500  # subscriptions or invoices in one transaction
 
@@ -59,7 +62,8 @@ def expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
         unpaid = subscriptions_due.claim_expiring(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
-        cancel.expire(conn, act, unpaid)
+        _, failed = do_each(conn, unpaid, lambda some: cancel.expire(conn, act, some))
+    raise_failed(failed)
     return len(unpaid)
 
 
@@ -69,7 +73,13 @@ def close_due_periods(database: Database, act: Act, wall: datetime) -> int:
         ended = subscriptions_due.claim_closing(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
-        close_periods(conn, act, ended)
+        _, failed = do_each(
+            conn,
+            ended,
+            lambda some: close_periods(conn, act, some),
+            lambda one, why: subscriptions_due.park(conn, act.account_id, {one.id: why}),
+        )
+    raise_failed(failed)
     return len(ended)
 
 
@@ -79,15 +89,27 @@ def finalize_due_drafts(database: Database, act: Act, wall: datetime) -> int:
         drafts = invoices.claim_finalizing(
             conn, act.account_id, act.clock_id, now=act.now, limit=BATCH
         )
-        locked = customers.lock(conn, act.account_id, list({draft.customer_id for draft in drafts}))
-        drafts, fates = still_withheld(conn, act, drafts)
-        final = finalize(conn, act, drafts, locked)
-        collect.follow_settled(conn, act, final)
-        withhold(conn, act, final, fates)
-        charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
-        attempts = collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
+        attempts, failed = do_each(
+            conn,
+            drafts,
+            lambda some: _finalize(conn, act, some, wall),
+            lambda one, why: invoices.park(conn, act.account_id, {one.id: why}),
+        )
     collect.settle(database, act, attempts)
+    raise_failed(failed)
     return len(drafts)
+
+
+def _finalize(
+    conn: Connection, act: Act, drafts: Sequence[Invoice], wall: datetime
+) -> list[PaymentAttempt]:
+    locked = customers.lock(conn, act.account_id, list({draft.customer_id for draft in drafts}))
+    drafts, fates = still_withheld(conn, act, drafts)
+    final = finalize(conn, act, drafts, locked)
+    collect.follow_settled(conn, act, final)
+    withhold(conn, act, final, fates)
+    charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
+    return collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
 
 
 def expire_credit(database: Database, act: Act, wall: datetime) -> int:
@@ -101,7 +123,8 @@ def expire_credit(database: Database, act: Act, wall: datetime) -> int:
             expired_before=act.now - EXPIRY_GRACE,
             limit=BATCH,
         )
-        expire_grants(conn, act, expired)
+        _, failed = do_each(conn, expired, lambda some: expire_grants(conn, act, some))
+    raise_failed(failed)
     return len(expired)
 
 

@@ -8,7 +8,6 @@ from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.change import Changed
 from postpaid.billing.compose import compose
-from postpaid.billing.decide_change import Decision
 from postpaid.billing.decide_pause import (
     Pause,
     Resumption,
@@ -16,6 +15,7 @@ from postpaid.billing.decide_pause import (
     decide_pause,
     decide_resumption,
 )
+from postpaid.billing.move_items import Decision
 from postpaid.billing.perform import Act
 from postpaid.storage.database import Connection
 

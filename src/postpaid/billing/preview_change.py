@@ -7,7 +7,7 @@ from datetime import datetime
 
 from postpaid.billing import close_periods
 from postpaid.billing.change import decide_all, read_known
-from postpaid.billing.decide_change import Decision, Known, decide_end
+from postpaid.billing.decide_change import decide_end
 from postpaid.billing.decide_pause import (
     Pause,
     Resumption,
@@ -16,6 +16,7 @@ from postpaid.billing.decide_pause import (
     decide_resumption,
 )
 from postpaid.billing.imagine import NOTHING, Imagined, imagine
+from postpaid.billing.move_items import Decision, Known
 from postpaid.billing.net_prices import net_prices
 from postpaid.billing.perform import Act
 from postpaid.core.changes import Change, ProrationBehavior

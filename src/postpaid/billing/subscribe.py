@@ -23,7 +23,13 @@ from postpaid.core.cycles import TRIAL_REMINDER, rescheduled
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, PaymentFailed
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.stops import with_stops
-from postpaid.core.subscriptions import ENDED, Subscription, SubscriptionAction, SubscriptionStatus
+from postpaid.core.subscriptions import (
+    ENDED,
+    Subscription,
+    SubscriptionAction,
+    SubscriptionStatus,
+    with_collection,
+)
 from postpaid.core.values import replace
 from postpaid.storage import customers, invoice_items, invoices, payments, subscriptions
 from postpaid.storage.customers import Customer
@@ -228,11 +234,11 @@ def preview_new(
 def update_subscription(
     conn: Connection, act: Act, subscription_id: str, changed: Mapping[str, Any]
 ) -> Subscription:
-    """Change what bills nothing: metadata, description, payment method, whether it ends.
+    """Change what bills nothing: metadata, description, how it is collected, whether it ends.
 
     ``changed`` has the subscription's own field names. Raises ``ActionNotAllowed`` for one that has
     ended (Stripe: only its metadata and cancellation details may change) or is incomplete and asked
-    to end later.
+    to end later, and ``InvalidRequest`` for terms that do not fit.
     """
     before, customer = lock(conn, act, subscription_id)
     act = act.at(customer.now(act.now), customer.clock_id)
@@ -244,7 +250,8 @@ def update_subscription(
         )
     if method_id := changed.get("default_payment_method_id"):
         collect.check_payment_method(conn, act, customer.id, method_id)
-    after = rescheduled(replace(before, **with_stops(before, changed, act.now)), act.now)
+    fields = with_collection(before, with_stops(before, changed, act.now))
+    after = rescheduled(replace(before, **fields), act.now)
     if after != before:
         agree_limits(conn, act, [(before, after)])
         subscriptions.update_many(conn, act.account_id, [after])

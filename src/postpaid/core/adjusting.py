@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from postpaid.core.discounts import Coupon
-from postpaid.core.invoicing import Invoice
+from postpaid.core.invoicing import Invoice, check_sums
 from postpaid.core.lines import Line
 from postpaid.core.money import EXACT, round_minor, round_part
 from postpaid.core.tax_rates import TaxRate
@@ -93,7 +93,7 @@ def totaled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
     """The draft with these lines, and the totals that follow from what is on them.
 
     Stripe: the subtotal is after the discounts of single lines, the total after all of them, after
-    credits, and with the taxes that are not in the amounts already.
+    credits, and with the taxes that are not in the amounts already. Raises as ``check_sums`` does.
     """
     lines = tuple(lines)
     subtotal = total = 0
@@ -118,6 +118,7 @@ def totaled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
             else:
                 taxes[tax_rate_id] = dict(tax)
             total += 0 if tax["inclusive"] else tax["amount"]
+    check_sums(subtotal, total, *(tax["amount"] for tax in taxes.values()))
     return replace(
         invoice,
         lines=lines,

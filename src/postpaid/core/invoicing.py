@@ -22,8 +22,9 @@ from enum import StrEnum
 from typing import Any
 
 from postpaid.core.commitments import Commitment
-from postpaid.core.errors import ActionNotAllowed
+from postpaid.core.errors import ActionNotAllowed, InvalidRequest
 from postpaid.core.lines import ZERO, Line, lines_of, obligation_of_line, with_commitment
+from postpaid.core.money import MAX_SUM
 from postpaid.core.subscriptions import Catalog, CollectionMethod, Subscription
 from postpaid.core.values import replace
 
@@ -273,10 +274,20 @@ def draft(
 
 
 def with_lines(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
-    """The draft with these lines, and the totals that follow from them."""
+    """The draft with these lines, and the totals that follow from them.
+
+    Raises as ``check_sums`` does.
+    """
     lines = tuple(lines)
     total = sum(line.amount for line in lines)
+    check_sums(total)
     return replace(invoice, lines=lines, subtotal=total, total=total, amount_due=max(0, total))
+
+
+def check_sums(*sums: int) -> None:
+    """Raises ``InvalidRequest`` for a sum of an invoice that is larger than ``MAX_SUM``."""
+    if any(abs(each) > MAX_SUM for each in sums):
+        raise InvalidRequest("The invoice's amounts come to more than can be billed.")
 
 
 def metered_obligations(invoice: Invoice) -> list[Line]:

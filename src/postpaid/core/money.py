@@ -29,6 +29,9 @@ EXACT = Context(
 MAX_MINOR = 10**16
 """No single amount is larger, in minor units, so that hundreds of lines still sum to 64 bits."""
 
+MAX_SUM = 4 * 10**18
+"""No sum of amounts is larger, so that a total and a balance together are within 64 bits."""
+
 # The currencies of ISO 4217 in force in 2026. Its funds, metals and units of account are left out,
 # and with them all codes of four digits or of none: nobody is billed in them.
 #

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -122,7 +122,13 @@ def first_lines(
     return lines
 
 
-def pays_running(line: Line, item: Item) -> bool:
+def paid_by(item: Item, lines: Iterable[Line]) -> Item:
+    """The item with those of the lines that pay its running period in advance, if any do."""
+    ids = [line.id for line in lines if _pays_running(line, item)]
+    return replace(item, charge_ids=ids) if ids else item
+
+
+def _pays_running(line: Line, item: Item) -> bool:
     """Whether the line paid the item's running period in advance."""
     return (
         line.subscription_item_id == item.id

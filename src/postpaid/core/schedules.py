@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,7 @@ from postpaid.core.subscriptions import (
 )
 from postpaid.core.values import replace
 
+FAR = datetime(5000, 1, 1, tzinfo=UTC)  # no phase ends later, so that no date after it overflows
 PHASES_MAX = 50
 EXPIRING = timedelta(days=7)  # Stripe: so long before the end it is said that it is near
 
@@ -410,7 +411,7 @@ class AskedPhase:
 def resolved(asked: Sequence[AskedPhase], start: datetime, catalog: Catalog) -> tuple[Phase, ...]:
     """The phases with their dates, the first from ``start`` on unless it says otherwise.
 
-    Raises ``InvalidRequest`` for phases that do not follow one another.
+    Raises ``InvalidRequest`` for phases that do not follow one another or end too far away.
     """
     phases: list[Phase] = []
     for i, each in enumerate(asked):
@@ -426,7 +427,12 @@ def resolved(asked: Sequence[AskedPhase], start: datetime, catalog: Catalog) -> 
                     param=("phases", i, "items"),
                 )
             every = shortest(recurrence for recurrence in recurrences if recurrence is not None)
-        ends = each.end_at or boundary(begins, every, each.times)
+        try:
+            ends = each.end_at or boundary(begins, every, each.times)
+        except (ValueError, OverflowError):  # no date says when
+            ends = FAR
+        if ends >= FAR:
+            raise InvalidRequest("A phase must end before the year 5000.", param=("phases", i))
         phase = Phase(start_at=begins, end_at=ends, **each.fields)
         phases.append(replace(phase, trial_end_at=ends) if each.trial else phase)
         start = ends

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from postpaid.core.catalog import Price, Product
-from postpaid.core.errors import ActionNotAllowed
+from postpaid.core.errors import ActionNotAllowed, InvalidRequest, Path
 from postpaid.core.values import replace
 
 
@@ -250,6 +250,34 @@ def itemizes(subscription: Subscription) -> bool:
 
 Catalog = Mapping[str, Sold]
 """What is sold, by price id."""
+
+
+def check_collection(
+    method: CollectionMethod, days_until_due: int | None, param: Path = ("days_until_due",)
+) -> None:
+    """Raises ``InvalidRequest`` unless invoices that are sent, and no others, have days to pay."""
+    if (method == CollectionMethod.SEND_INVOICE) != (days_until_due is not None):
+        raise InvalidRequest(
+            "days_until_due must be given when, and only when, collection_method is "
+            "`send_invoice`.",
+            param=param,
+        )
+
+
+def with_collection(subscription: Subscription, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """``changed`` fields of a subscription, with what follows for how its invoices are collected.
+
+    Those that are charged from now on have no days to pay, whatever they had. Raises
+    ``InvalidRequest`` for days without ``send_invoice``, and for that without days.
+    """
+    fields = dict(changed)
+    if not {"collection_method", "days_until_due"} & fields.keys():
+        return fields
+    if fields.get("collection_method") == CollectionMethod.CHARGE_AUTOMATICALLY:
+        fields.setdefault("days_until_due", None)
+    method = fields.get("collection_method", subscription.collection_method)
+    check_collection(method, fields.get("days_until_due", subscription.days_until_due))
+    return fields
 
 
 def paused(subscription: Subscription, *, now: datetime) -> Subscription:

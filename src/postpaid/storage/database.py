@@ -116,6 +116,11 @@ def is_unknown(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError)
 
 
+def is_out_of_range(error: BaseException) -> bool:
+    """Whether a value was refused because no column can hold it, such as a sum above 64 bits."""
+    return isinstance(error, psycopg.DataError)
+
+
 def wake_workers(conn: Connection) -> None:
     """Tell waiting workers, once this transaction commits, that there is something to do now."""
     conn.execute("NOTIFY due_work")

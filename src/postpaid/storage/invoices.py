@@ -1,25 +1,15 @@
-"""Invoices and their lines."""
+"""Invoices, with their lines."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-
-import psycopg
 
 from postpaid.core.errors import Conflict
 from postpaid.core.invoicing import Invoice, InvoiceStatus
-from postpaid.core.lines import Line
 from postpaid.core.values import replace
-from postpaid.storage.database import (
-    Connection,
-    as_json_rows,
-    copy_into,
-    fetch,
-    values_of,
-)
+from postpaid.storage import invoice_lines
+from postpaid.storage.database import Connection, as_json_rows, copy_into, fetch, values_of
 from postpaid.storage.paging import Page, Rows, fetch_page
 
 COLUMNS = (
@@ -77,35 +67,6 @@ COLUMNS = (
     "uncollectible_reason",
     "numbered_by",
 )
-LINE_COLUMNS = (
-    "id",
-    "obligation",
-    "part",
-    "subscription_id",
-    "subscription_item_id",
-    "price_id",
-    "product_id",
-    "meter_id",
-    "period_start",
-    "period_end",
-    "quantity",
-    "unit_amount",
-    "tier",
-    "kind",
-    "amount",
-    "description",
-    "metadata",
-    "invoice_item_id",
-    "proration",
-    "discountable",
-    "credited",
-    "discount_ids",
-    "tax_rate_ids",
-    "discounts",
-    "credits",
-    "taxes",
-    "whole_seconds",
-)
 CHANGING = (
     "id",
     "status",
@@ -155,7 +116,6 @@ CHANGING = (
     "numbered_by",
 )
 _values = values_of(*COLUMNS)
-_line_values = values_of(*LINE_COLUMNS)
 
 
 def insert_many(conn: Connection, account_id: int, invoices: Sequence[Invoice]) -> None:
@@ -169,40 +129,14 @@ def insert_many(conn: Connection, account_id: int, invoices: Sequence[Invoice]) 
         ("account_id", *COLUMNS),
         ((account_id, *_values(each)) for each in invoices),
     )
-    _insert_lines(conn, account_id, invoices)
-
-
-def _insert_lines(conn: Connection, account_id: int, invoices: Sequence[Invoice]) -> None:
-    try:
-        copy_into(
-            conn,
-            "invoice_lines",
-            ("account_id", "invoice_id", "position", *LINE_COLUMNS),
-            (
-                (account_id, each.id, position, *_line_values(line))
-                for each in invoices
-                for position, line in enumerate(each.lines)
-            ),
-        )
-    except psycopg.errors.UniqueViolation as error:
-        if error.diag.constraint_name == "invoice_lines_billed_once":
-            raise Conflict("This period was invoiced by someone else just now.") from error
-        raise
-
-
-DELETE_LINES = """
-DELETE FROM invoice_lines
- WHERE account_id = %(account_id)s
-   AND invoice_id = ANY(%(invoice_ids)s)
-"""
+    invoice_lines.insert(conn, account_id, invoices)
 
 
 def replace_lines(conn: Connection, account_id: int, drafts: Sequence[Invoice]) -> None:
     """Write the drafts' lines in place of those they had; their totals are for ``update_many``."""
     if drafts:
-        ids = [each.id for each in drafts]
-        conn.execute(DELETE_LINES, {"account_id": account_id, "invoice_ids": ids})
-        _insert_lines(conn, account_id, drafts)
+        invoice_lines.delete(conn, account_id, [each.id for each in drafts])
+        invoice_lines.insert(conn, account_id, drafts)
 
 
 LOAD = """
@@ -229,39 +163,9 @@ def load(
     """The invoices by id, with all their lines unless told otherwise."""
     rows = fetch(conn, Invoice, LOAD, {"account_id": account_id, "ids": list(ids)})
     if with_lines:
-        lines = load_lines(conn, account_id, [row.id for row in rows])
+        lines = invoice_lines.load_lines(conn, account_id, [row.id for row in rows])
         rows = [replace(row, lines=tuple(lines[row.id])) for row in rows]
     return {row.id: row for row in rows}
-
-
-@dataclass(frozen=True, slots=True)
-class _PlacedLine(Line):
-    """A line and the invoice it is on."""
-
-    invoice_id: str = ""
-
-
-LOAD_LINES = """
-SELECT invoice_id, id, obligation, part, subscription_id, subscription_item_id, price_id,
-       product_id, meter_id, period_start, period_end, quantity, unit_amount, tier, kind, amount,
-       description, metadata, invoice_item_id, proration, discountable, credited, discount_ids,
-       tax_rate_ids, discounts, credits, taxes, whole_seconds
-  FROM invoice_lines
- WHERE account_id = %(account_id)s
-   AND invoice_id = ANY(%(invoice_ids)s)
- ORDER BY invoice_id, position
-"""
-
-
-def load_lines(
-    conn: Connection, account_id: int, invoice_ids: Sequence[str]
-) -> defaultdict[str, list[Line]]:
-    """The lines of each invoice, in their order; an empty list for one without."""
-    found: defaultdict[str, list[Line]] = defaultdict(list)
-    parameters = {"account_id": account_id, "invoice_ids": list(invoice_ids)}
-    for line in fetch(conn, _PlacedLine, LOAD_LINES, parameters):
-        found[line.invoice_id].append(line)
-    return found
 
 
 LIST = """
@@ -315,7 +219,7 @@ def list_page(
         "due_before": due_before,
     }
     found = fetch_page(conn, Invoice, LIST, parameters, page, table="invoices", what="invoice")
-    lines = load_lines(conn, account_id, [row.id for row in found.rows])
+    lines = invoice_lines.load_lines(conn, account_id, [row.id for row in found.rows])
     rows = [replace(row, lines=tuple(lines[row.id])) for row in found.rows]
     return Rows(rows, found.has_more)
 
@@ -385,19 +289,6 @@ def update_many(
     }
     if conn.execute(UPDATE, parameters).rowcount != len(invoices):
         raise Conflict("This invoice was changed by someone else just now.")
-
-
-RELEASE_LINES = """
-UPDATE invoice_lines
-   SET live = false
- WHERE account_id = %(account_id)s
-   AND invoice_id = ANY(%(invoice_ids)s)
-"""
-
-
-def release_lines(conn: Connection, account_id: int, invoice_ids: Sequence[str]) -> None:
-    """Let what voided invoices billed be billed again."""
-    conn.execute(RELEASE_LINES, {"account_id": account_id, "invoice_ids": list(invoice_ids)})
 
 
 CLAIM_FINALIZING = """
@@ -500,7 +391,7 @@ def delete_drafts(conn: Connection, account_id: int, ids: Sequence[str]) -> None
 
     Raises ``Conflict`` when one is no longer a draft.
     """
-    conn.execute(DELETE_LINES, {"account_id": account_id, "invoice_ids": list(ids)})
+    invoice_lines.delete(conn, account_id, ids)
     parameters = {"account_id": account_id, "ids": list(ids)}
     if conn.execute(DELETE_DRAFTS, parameters).rowcount != len(ids):
         raise Conflict("This invoice was changed by someone else just now.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from postpaid.storage.database import Connection
 from postpaid.storage.usage import number_array, text_array
@@ -65,17 +65,15 @@ SELECT t.id, t.subscription_id
 """
 
 
-def claim(
-    conn: Connection, account_id: int, clock_id: str | None, *, limit: int
-) -> tuple[list[int], list[str]]:
-    """What was noted, and the subscriptions it is about, whose customers are locked now.
+def claim(conn: Connection, account_id: int, clock_id: str | None, *, limit: int) -> dict[int, str]:
+    """What was noted, and the subscription that each is about, whose customer is locked now.
 
     Of one clock's customers, or without a clock of all. A customer that someone else has locked is
     left for the next round.
     """
     parameters = {"account_id": account_id, "clock_id": clock_id, "limit": limit}
     rows = conn.execute(CLAIM, parameters).fetchall()
-    return [row[0] for row in rows], sorted({row[1] for row in rows})
+    return dict(rows)
 
 
 DELETE = """
@@ -85,7 +83,7 @@ DELETE FROM thresholds_reached
 """
 
 
-def delete(conn: Connection, account_id: int, ids: Sequence[int]) -> None:
+def delete(conn: Connection, account_id: int, ids: Collection[int]) -> None:
     """Forget what was noted, once it is decided."""
     if ids:
         conn.execute(DELETE, {"account_id": account_id, "ids": number_array(ids)})

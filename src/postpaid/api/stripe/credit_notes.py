@@ -53,7 +53,7 @@ routes = Routes("Credit notes")
 
 EMBEDDED_LINES_MAX = 10  # Stripe: the rest are at /v1/credit_notes/{id}/lines
 
-Cents = Annotated[int, Integer(0, AMOUNT_MAX)]
+MinorUnits = Annotated[int, Integer(0, AMOUNT_MAX)]
 
 
 class NoteLine(Params):
@@ -69,16 +69,16 @@ class NoteLine(Params):
 
 class NotePreview(Params):
     amount: Annotated[int, Integer(1, AMOUNT_MAX)] | None = None
-    credit_amount: Cents = 0
+    credit_amount: MinorUnits = 0
     effective_at: Timestamp | None = None
     email_type: Literal["credit_note", "none"] | None = None  # nothing is sent either way
     invoice: Id
     lines: Annotated[list[NoteLine], Len(1, LINES_MAX)] | None = None
     memo: Annotated[str, Text(5000)] | None = None
     metadata: Metadata = None
-    out_of_band_amount: Cents = 0
+    out_of_band_amount: MinorUnits = 0
     reason: CreditNoteReason | None = None
-    refund_amount: Cents = 0
+    refund_amount: MinorUnits = 0
 
 
 class NoteCreate(NotePreview):

@@ -48,8 +48,7 @@ from postpaid.core.schedules import Schedule
 from postpaid.core.subscriptions import Subscription
 from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
-from postpaid.storage import events
-from postpaid.storage import invoices as stored_invoices
+from postpaid.storage import events, invoice_lines
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 from postpaid.storage.events import Event
@@ -131,7 +130,7 @@ def _each(one: Callable[..., dict[str, Any]]) -> Render:
 def _render_invoices(conn: Connection, act: Act, shown: Sequence[Invoice]) -> list[dict[str, Any]]:
     """A draft's snapshot has its lines; a final invoice's are where they will always be."""
     final = [each.id for each in shown if each.status != InvoiceStatus.DRAFT]
-    lines = stored_invoices.load_lines(conn, act.account_id, final) if final else {}
+    lines = invoice_lines.load_lines(conn, act.account_id, final) if final else {}
     whole = [
         each
         if each.lines or each.status == InvoiceStatus.DRAFT

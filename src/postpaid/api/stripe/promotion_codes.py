@@ -119,18 +119,6 @@ def from_stripe(act: Act, params: PromotionCodeCreate) -> PromotionCode:
             "Missing required param: promotion.", param="promotion", code="parameter_missing"
         )
     limits = params.restrictions
-    if (limits.minimum_amount is None) != (limits.minimum_amount_currency is None):
-        missing = "minimum_amount" if limits.minimum_amount is None else "minimum_amount_currency"
-        raise InvalidRequest(
-            "You must give minimum_amount and minimum_amount_currency together.",
-            param=("restrictions", missing),
-            code="parameter_missing",
-        )
-    if limits.currency_options and limits.minimum_amount is None:
-        raise InvalidRequest(
-            "Minimum amounts in other currencies need a minimum_amount.",
-            param=("restrictions", "currency_options"),
-        )
     return PromotionCode(
         id=act.new_id("promo"),
         code=params.code or act.new_id("code")[-CODE_LETTERS:].upper(),
@@ -172,12 +160,6 @@ def update(call: Call, params: PromotionCodeUpdate, promotion_code: str) -> dict
             given["metadata"] = merge_metadata(before.metadata, given["metadata"])
         if limits and limits.currency_options:
             added = _minimums(limits.currency_options) or {}
-            if before.minimum_amount is None or before.minimum_amount_currency in added:
-                raise InvalidRequest(
-                    "Minimum amounts can be added in currencies other than the first one's, of a "
-                    "code that has a minimum_amount.",
-                    param=("restrictions", "currency_options"),
-                )
             given["minimum_amounts"] = {**(before.minimum_amounts or {}), **added}
         return replace(before, **given)
 

@@ -26,7 +26,7 @@ from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.schedules import PHASES_MAX, AskedPhase, Phase, PhaseExtra, PhaseItem
-from postpaid.core.subscriptions import CollectionMethod
+from postpaid.core.subscriptions import CollectionMethod, check_collection
 
 Quantity = Annotated[int, Integer(0, 10**9)]
 
@@ -116,12 +116,11 @@ def _phase_from_stripe(
     method = phase.collection_method or (defaults and defaults.collection_method)
     settings = phase.invoice_settings or (defaults and defaults.invoice_settings)
     days = settings.days_until_due if settings else None
-    if (method == CollectionMethod.SEND_INVOICE) != (days is not None):
-        raise InvalidRequest(
-            "invoice_settings[days_until_due] must be given when, and only when, "
-            "collection_method is `send_invoice`.",
-            param=(*at, "invoice_settings", "days_until_due"),
-        )
+    check_collection(
+        method or CollectionMethod.CHARGE_AUTOMATICALLY,
+        days,
+        (*at, "invoice_settings", "days_until_due"),
+    )
     thresholds = phase.billing_thresholds or (defaults and defaults.billing_thresholds)
     anchor = phase.billing_cycle_anchor or (defaults and defaults.billing_cycle_anchor)
     fields: dict[str, Any] = {

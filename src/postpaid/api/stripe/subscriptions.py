@@ -59,7 +59,7 @@ from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import Begun
 from postpaid.core.changes import ProrationBehavior
-from postpaid.core.errors import InvalidRequest, Path
+from postpaid.core.errors import Path
 from postpaid.core.subscriptions import (
     ENDED,
     BillingMode,
@@ -188,14 +188,6 @@ def from_stripe(conn: Connection, act: Act, params: SubscriptionCreate) -> NewSu
 
     Raises ``InvalidRequest``, and ``NotFound`` for the product of one.
     """
-    if (params.collection_method == CollectionMethod.SEND_INVOICE) != (
-        params.days_until_due is not None
-    ):
-        raise InvalidRequest(
-            "days_until_due must be given when, and only when, collection_method is "
-            "`send_invoice`.",
-            param="days_until_due",
-        )
     items = with_prices(conn, act, params.items, ("items",), required=True)
     extras = with_prices(conn, act, params.add_invoice_items or (), EXTRAS, required=True)
     return NewSubscription(
@@ -278,7 +270,7 @@ def retrieve(call: Call, subscription: str) -> dict[str, Any]:
 
 @routes.post("/v1/subscriptions/{subscription}", returns="subscription")
 def update(call: Call, params: SubscriptionUpdate, subscription: str) -> dict[str, Any]:
-    """Update what bills nothing: metadata, description, payment method, whether it ends."""
+    """Update a subscription: what it buys, prorated within the period; how it is paid; its end."""
     given = params.given()
     given.pop("off_session", None)
     given = {name: value for name, value in given.items() if name not in LIMITS | CHANGES | STOPS}
