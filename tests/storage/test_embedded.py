@@ -136,7 +136,20 @@ def processes() -> dict[int, str]:
 
 
 def postmasters(home: Path) -> list[int]:
-    return [pid for pid, command in processes().items() if f"postgres -D {home}" in command]
+    """The servers of a directory; a child that one has just forked bears its name for a moment."""
+    named = [pid for pid, command in processes().items() if f"postgres -D {home}" in command]
+    return [pid for pid in named if parent(pid) not in named]
+
+
+def parent(pid: int) -> int | None:
+    if sys.platform == "linux":
+        try:
+            return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # ended meanwhile
+            return None
+    ps = ["ps", "-o", "ppid=", "-p", str(pid)]
+    answer = subprocess.run(ps, capture_output=True, text=True, check=False).stdout.strip()
+    return int(answer) if answer else None
 
 
 def answer(url: str, question: str = "SELECT 1") -> object:
