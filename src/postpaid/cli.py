@@ -70,7 +70,7 @@ def serve(
         engine = (
             serving.engine(database, chosen, listener)
             if workers == 1
-            else processes.engines(database.url, listener, workers)
+            else processes.engines(database.url, chosen, listener, workers)
         )
         with engine as wait:
             _tell_ready(serving.base_url(listener), secret, chosen)

@@ -20,6 +20,8 @@ class Settings:
     database_url: str | None = None  # None: the PostgreSQL that comes with the wheel, in data_dir
     api_key: str | None = None  # the first account's test key, chosen by the operator
     body_bytes_max: int = 2_000_000
+    secret_keys: tuple[str, ...] = ()  # none: the one in a file of data_dir, made when missing
+    webhook_allowed_networks: tuple[str, ...] = ()  # beside all public ones, such as 127.0.0.0/8
 
 
 def program() -> str:
@@ -35,4 +37,11 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=env.get("POSTPAID_DATABASE_URL") or None,
         api_key=env.get("POSTPAID_API_KEY") or None,
         body_bytes_max=int(env.get("POSTPAID_BODY_BYTES_MAX") or 2_000_000),
+        secret_keys=_list(env.get("POSTPAID_SECRET_KEY")),
+        webhook_allowed_networks=_list(env.get("POSTPAID_WEBHOOK_ALLOWED_NETWORKS")),
     )
+
+
+def _list(value: str | None) -> tuple[str, ...]:
+    """What is between the commas."""
+    return tuple(each.strip() for each in (value or "").split(",") if each.strip())

@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import IO, Never
 
 from postpaid import config, serving
+from postpaid.config import Settings
 from postpaid.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -34,13 +35,20 @@ Child = subprocess.Popen[bytes]
 
 
 @contextmanager
-def engines(database_url: str, listener: socket.socket, count: int) -> Iterator[serving.Wait]:
+def engines(
+    database_url: str, settings: Settings, listener: socket.socket, count: int
+) -> Iterator[serving.Wait]:
     """As ``serving.engine``, in ``count`` processes. One that dies is replaced."""
     pool_size = max(4, min(16, CONNECTIONS_MAX // count))
+    environment = {
+        **os.environ,
+        "POSTPAID_DATABASE_URL": database_url,
+        "POSTPAID_DATA_DIR": str(settings.data_dir),  # where the secret key may be
+    }
     children: list[Child] = []
 
     def start() -> None:
-        children.append(_start(database_url, listener, pool_size))
+        children.append(_start(environment, listener, pool_size))
 
     def wait() -> Never:
         restarts: deque[float] = deque(maxlen=RESTARTS_MAX)
@@ -64,13 +72,13 @@ def engines(database_url: str, listener: socket.socket, count: int) -> Iterator[
         _end(children)
 
 
-def _start(database_url: str, listener: socket.socket, pool_size: int) -> Child:
+def _start(environment: Mapping[str, str], listener: socket.socket, pool_size: int) -> Child:
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__, str(listener.fileno()), str(pool_size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=[listener.fileno()],
-        env={**os.environ, "POSTPAID_DATABASE_URL": database_url},
+        env=environment,
         start_new_session=True,  # a Ctrl-C in the terminal is for the parent to hear
     )
 
@@ -117,7 +125,9 @@ def main() -> None:
     with (
         suppress(KeyboardInterrupt),
         socket.socket(fileno=descriptor) as listener,
-        closing(Database(settings.database_url, pool_size=pool_size)) as database,
+        closing(
+            Database(settings.database_url, pool_size=pool_size, vault=serving.vault(settings))
+        ) as database,
         serving.engine(database, settings, listener) as wait,
     ):
         os.write(sys.stdout.fileno(), READY)

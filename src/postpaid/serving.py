@@ -24,6 +24,7 @@ from postpaid.billing import manage_keys
 from postpaid.config import Settings
 from postpaid.storage import accounts, embedded
 from postpaid.storage.database import Database, migrate
+from postpaid.storage.vault import Vault, VaultError, key_in_file
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,19 @@ def opened(settings: Settings) -> Iterator[Database]:
     """
     with postgres(settings) as url:
         bring_up_to_date(url)
-        with closing(Database(url)) as database:
+        with closing(Database(url, vault=vault(settings))) as database:
             yield database
+
+
+def vault(settings: Settings) -> Vault:
+    """What seals secrets: with the operator's keys, or one in a file that is made when missing.
+
+    Raises ``CannotRun``.
+    """
+    try:
+        return Vault(settings.secret_keys or [key_in_file(settings.data_dir / "secret.key")])
+    except (VaultError, OSError) as error:
+        raise CannotRun(f"Secrets cannot be sealed: {error}") from error
 
 
 @contextmanager

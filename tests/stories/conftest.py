@@ -21,6 +21,7 @@ from postpaid.billing import manage_keys
 from postpaid.billing.audit import audit
 from postpaid.config import Settings
 from postpaid.storage.database import Database
+from postpaid.storage.vault import Vault
 from serving import serve
 
 
@@ -28,7 +29,7 @@ from serving import serve
 def engine(server_url: str) -> Iterator[tuple[str, Database]]:
     """The API's base URL and its database, with a worker that does what is due, and never fails."""
     with databases.clone(server_url) as url, _failures_logged() as failures:
-        database = Database(url, pool_size=16)
+        database = Database(url, pool_size=16, vault=Vault.of_new_key())
         stop = threading.Event()
         thread = threading.Thread(target=worker.run, args=(database, stop))
         thread.start()

@@ -19,6 +19,7 @@ import psycopg_pool
 from psycopg.types.json import JsonbDumper, set_json_dumps, set_json_loads
 
 from postpaid.core.errors import Conflict
+from postpaid.storage.vault import Vault
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
@@ -35,11 +36,12 @@ LOCK_TIMEOUT = "10s"  # nobody waits longer for a row, and nothing queues behind
 
 
 class Database:
-    """One PostgreSQL and a bounded pool of connections to it."""
+    """One PostgreSQL, a bounded pool of connections to it, and the keys to its sealed columns."""
 
-    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+    def __init__(self, url: str, *, pool_size: int = 16, vault: Vault | None = None) -> None:
         self.url = url
         self.pool_size = pool_size
+        self.vault = vault or Vault()
         self._pool: psycopg_pool.ConnectionPool[Connection] = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
