@@ -14,7 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import close_a_cycle, growth, read_usage, single_events, store_a_batch
+from benchmarks import (
+    close_a_cycle,
+    deliver_webhooks,
+    growth,
+    read_usage,
+    single_events,
+    store_a_batch,
+)
 from benchmarks.figures import Figure
 from postpaid.storage import embedded
 from postpaid.storage.database import migrate
@@ -24,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[str, float], list[Figure]]] = {
     "single": single_events.run,
     "read": read_usage.run,
     "close": close_a_cycle.run,
+    "deliver": deliver_webhooks.run,
 }
 
 

@@ -13,7 +13,7 @@ KEY = "sk_test_benchmarks0123456789abcdef"
 
 
 @contextmanager
-def serving(database_url: str, *, workers: int) -> Iterator[tuple[str, int]]:
+def serving(database_url: str, *, workers: int, **variables: str) -> Iterator[tuple[str, int]]:
     """A ``postpaid serve`` on that database; gives its host and port. The key is ``KEY``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -29,7 +29,9 @@ def serving(database_url: str, *, workers: int) -> Iterator[tuple[str, int]]:
             "--workers",
             str(workers),
         ],
-        env=os.environ | {"POSTPAID_DATABASE_URL": database_url, "POSTPAID_API_KEY": KEY},
+        env=os.environ
+        | {"POSTPAID_DATABASE_URL": database_url, "POSTPAID_API_KEY": KEY}
+        | variables,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -18,11 +18,13 @@ ROWS: dict[str, dict[str, Any]] = {
     "accounts": {"id": "acct_acme", "livemode": False, "name": "Acme", "created_at": NOW},
     "api_keys": {"id": "key_1", "digest": b"digest", "hint": "cret", "created_at": NOW},
     "idempotency_keys": {
+        "api": "v1",
         "key": "key-1",
         "fingerprint": b"print",
         "request_id": "req_1",
         "created_at": NOW,
     },
+    "retention_marks": {"kind": "events", "first_id": "evt_1"},
     "test_clocks": {
         "id": "clock_1",
         "status": "ready",
@@ -289,8 +291,17 @@ ROWS: dict[str, dict[str, Any]] = {
         "description": "Calls",
         "amount": 100,
     },
+    "payment_intents": {
+        "id": "pi_1",
+        "amount": 100,
+        "currency": "usd",
+        "status": "requires_payment_method",
+        "client_secret": "pi_1_secret_1",
+        "created_at": NOW,
+    },
     "payment_attempts": {
         "id": "pa_1",
+        "payment_intent_id": "pi_1",
         "invoice_id": "in_1",
         "customer_id": "cus_1",
         "payment_method_id": "pm_1",
@@ -302,6 +313,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "automatic": True,
         "attempted_at": NOW,
     },
+    "retry_schedules": {"id": "rs_1", "kind": "daily", "created_at": NOW},
     "events": {
         "id": "evt_1",
         "type": "invoice.created",

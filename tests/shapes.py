@@ -32,6 +32,7 @@ LEFT_OUT: dict[type[StripeObject], set[str]] = {
 # Values that are ours, where Stripe enumerates its own.
 OURS: dict[type[StripeObject], dict[str, set[str]]] = {
     stripe.Event: {"type": {"invoiceitem.updated"}},  # which Stripe had, and says no more
+    stripe.Invoice: {"id": {"None"}},  # Stripe: that of invoice.upcoming has none
     stripe.billing.Meter.DefaultAggregation: {"formula": set(Aggregation)},
 }
 

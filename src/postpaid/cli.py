@@ -103,10 +103,11 @@ def worker(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
 
     serving.heed_signals()
     serving.log_to_stderr()
+    chosen = chosen_settings(data_dir, database_url)
     with (
         suppress(KeyboardInterrupt),
-        serving.opened(chosen_settings(data_dir, database_url)) as database,
-        serving.working(database) as thread,
+        serving.opened(chosen) as database,
+        serving.working(database, chosen) as thread,
     ):
         typer.echo("The worker is running.")
         serving.wait_for(thread)

@@ -35,11 +35,15 @@ def chosen_settings(data_dir: Path | None, database_url: str | None) -> Settings
     """The environment's settings, overridden by a command's flags."""
     if data_dir is not None and database_url is not None:
         raise typer.BadParameter("Give --data-dir or --database-url, not both.")
+    try:
+        chosen = settings()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     if data_dir is not None:
-        return replace(settings(), data_dir=data_dir, database_url=None)
+        return replace(chosen, data_dir=data_dir, database_url=None)
     if database_url is not None:
-        return replace(settings(), database_url=database_url)
-    return settings()
+        return replace(chosen, database_url=database_url)
+    return chosen
 
 
 def instant(text: str | None, option: str, zone: tzinfo = UTC) -> datetime | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 DEFAULT_DATA_DIR = Path(".postpaid")
+RETENTION_MIN = timedelta(hours=1)  # a client's own retries must find the first answer
+RETENTION_MAX = timedelta(days=3653)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,9 @@ class Settings:
     body_bytes_max: int = 2_000_000
     secret_keys: tuple[str, ...] = ()  # none: the one in a file of data_dir, made when missing
     webhook_allowed_networks: tuple[str, ...] = ()  # beside all public ones, such as 127.0.0.0/8
+    idempotency_retention: timedelta = timedelta(hours=24)  # of v1's keys; Stripe: at least
+    idempotency_retention_v2: timedelta = timedelta(days=30)
+    event_retention: timedelta | None = None  # None: for ever
 
 
 def program() -> str:
@@ -39,9 +46,33 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         body_bytes_max=int(env.get("POSTPAID_BODY_BYTES_MAX") or 2_000_000),
         secret_keys=_list(env.get("POSTPAID_SECRET_KEY")),
         webhook_allowed_networks=_list(env.get("POSTPAID_WEBHOOK_ALLOWED_NETWORKS")),
+        idempotency_retention=_duration(env, "POSTPAID_IDEMPOTENCY_RETENTION")
+        or timedelta(hours=24),
+        idempotency_retention_v2=_duration(env, "POSTPAID_IDEMPOTENCY_RETENTION_V2")
+        or timedelta(days=30),
+        event_retention=_duration(env, "POSTPAID_EVENT_RETENTION"),
     )
 
 
 def _list(value: str | None) -> tuple[str, ...]:
     """What is between the commas."""
     return tuple(each.strip() for each in (value or "").split(",") if each.strip())
+
+
+_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(env: Mapping[str, str], name: str) -> timedelta | None:
+    """``36h``, ``30d``, or seconds; None where it is not set. Raises ``ValueError``."""
+    value = (env.get(name) or "").strip()
+    if not value:
+        return None
+    found = _DURATION.fullmatch(value)
+    try:
+        duration = found and timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        duration = None
+    if not duration or not RETENTION_MIN <= duration <= RETENTION_MAX:
+        raise ValueError(f"{name} is like 36h or 30d, from an hour to ten years, not {value!r}.")
+    return duration

@@ -6,12 +6,13 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import httpx
@@ -19,10 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
+from standardwebhooks import WebhookVerificationError
 
 from postpaid import serving
 from postpaid.config import Settings, program
 from postpaid.core.money import allocate, format_amount
+from postpaid.demo_receiver import Receiver, listening
 from postpaid.serving import CannotRun
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,11 +49,17 @@ def tell(parent: Path, *, keep: bool) -> None:
     with _new_folder(parent, keep=keep) as folder:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("Starting PostgreSQL and the server", total=None)
-            with _server(folder) as (url, secret), _client(url, secret) as client:
+            with (
+                listening() as receiver,
+                _server(folder) as (url, secret),
+                _client(url, secret) as client,
+            ):
                 story = _Story(client, progress)
                 progress.remove_task(task)
                 story.say(f"PostgreSQL and the server run, with their data in {folder}")
-                invoice = story.bill_a_month()
+                with story.told_by_webhook(receiver) as await_word_of:
+                    invoice = story.bill_a_month()
+                    await_word_of(invoice)
         console.print(_table(invoice))
         if (invoice["status"], invoice["total"]) != ("paid", TOTAL):
             raise CannotRun(f"It should be paid, and be {_usd(TOTAL)}: something is wrong with us.")
@@ -70,6 +79,28 @@ class _Story:
     def say(self, sentence: str) -> None:
         line = Text.assemble(("✓ ", "green"), sentence)
         self._progress.console.print(line, soft_wrap=True)
+
+    @contextmanager
+    def told_by_webhook(self, receiver: Receiver) -> Iterator[Callable[[Object], None]]:
+        """An endpoint for paid invoices; the block gets a function that waits for word of one."""
+        endpoint = self._post(
+            "/v1/webhook_endpoints", {"url": receiver.url, "enabled_events[0]": "invoice.paid"}
+        )
+        self.say("A webhook is to tell us of every invoice that is paid")
+
+        def await_word_of(invoice: Object) -> None:
+            told: Object = {"id": None}
+            while told["id"] != invoice["id"]:
+                try:
+                    told = receiver.read(endpoint["secret"], patience_s=PATIENCE_S)["data"][
+                        "object"
+                    ]
+                except (Empty, WebhookVerificationError) as error:
+                    raise CannotRun("The webhook did not come as it should have.") from error
+            self.say(f"A webhook came, rightly signed: invoice.paid, {_usd(told['amount_paid'])}")
+
+        yield await_word_of
+        _accepted(self._client.delete(f"/v1/webhook_endpoints/{endpoint['id']}"))
 
     def bill_a_month(self) -> Object:
         """The invoice for the fee of February and the usage of January."""
@@ -207,7 +238,7 @@ def _new_folder(parent: Path, *, keep: bool) -> Iterator[Path]:
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[str, str]]:
     """A server of our own on a free port: its URL and its key."""
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, webhook_allowed_networks=("127.0.0.1",))
     serving.import_ahead()
     with serving.listen("127.0.0.1", 0) as listener, serving.opened(settings) as database:
         secret = serving.first_key(database, settings)

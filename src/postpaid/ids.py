@@ -7,12 +7,14 @@ new rows land on the newest page of the index.
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import threading
 import time
 from array import array
 from collections.abc import Iterator
+from datetime import datetime
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # in ASCII order
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -66,9 +68,19 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{beginning}{_base62(last, 4)}"
 
 
+def first_id(prefix: str, at: datetime) -> str:
+    """What sorts before every id made at ``at`` or later, and after those made earlier."""
+    return f"{prefix}_{_base62(int(at.timestamp() * 1000), 4)}"
+
+
 def new_secret(prefix: str) -> str:
     """A secret with 190 random bits: an API key, a client secret."""
     return f"{prefix}{_base62(secrets.randbelow(62**32), 16)}"
+
+
+def new_webhook_secret() -> str:
+    """A secret to sign webhooks with, 192 random bits, as Stripe and Standard Webhooks write it."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
 
 
 def _base62(number: int, pairs: int) -> str:

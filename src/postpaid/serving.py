@@ -164,12 +164,14 @@ def first_key(database: Database, settings: Settings) -> str | None:
 
 
 @contextmanager
-def working(database: Database) -> Iterator[threading.Thread]:
+def working(database: Database, settings: Settings) -> Iterator[threading.Thread]:
     """A worker, in a thread. One that does not end in time is left to the database's rollback."""
     from postpaid import worker
 
     stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(database, stop), name="worker", daemon=True)
+    thread = threading.Thread(
+        target=worker.run, args=(database, stop, settings), name="worker", daemon=True
+    )
     thread.start()
     try:
         yield thread
@@ -211,7 +213,7 @@ def engine(database: Database, settings: Settings, listener: socket.socket) -> I
         wait_for(thread)
         raise CannotRun("The HTTP server ended by itself; the log above says why.")
 
-    with working(database):
+    with working(database, settings):
         try:
             thread.start()
             while not server.started:

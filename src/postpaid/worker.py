@@ -2,7 +2,8 @@
 
 Two loops, so that a clock on its way through ten years keeps nobody waiting: one does what is due
 by the wall clock, the other takes test clocks to where they were sent. A third thread looks after
-the segments that usage is stored in.
+the segments that usage is stored in, a fourth deletes what has been kept for long enough, and a
+fifth delivers webhooks.
 """
 
 from __future__ import annotations
@@ -18,21 +19,33 @@ from postpaid.billing.advance_clock import advance_clock
 from postpaid.billing.keep_segments import keep_segments
 from postpaid.billing.pass_time import run_all, run_passes, settle_abandoned
 from postpaid.billing.perform import Act
+from postpaid.billing.prune import BATCH as PRUNED_MAX
+from postpaid.billing.prune import Retention, prune
 from postpaid.billing.report_rejections import report_rejections
-from postpaid.storage import accounts, test_clocks
+from postpaid.config import Settings
+from postpaid.storage import accounts, test_clocks, webhook_endpoints
 from postpaid.storage.database import Database
 
 log = logging.getLogger(__name__)
 
 SEGMENTS_PAUSE_S = 60  # a segment fills in minutes at the least
+PRUNE_PAUSE_S = 60  # what is old is a minute older then
 PAUSE_S = 0.5  # the longest a loop that found nothing looks away
 
 
-def run(database: Database, stop: threading.Event) -> None:
+def run(database: Database, stop: threading.Event, settings: Settings | None = None) -> None:
     """Do due work until ``stop`` is set. Any number of workers may share a database."""
+    settings = settings or Settings()
+    keep = Retention(
+        v1_keys=settings.idempotency_retention,
+        v2_keys=settings.idempotency_retention_v2,
+        events=settings.event_retention,
+    )
     others = [
         threading.Thread(target=_loop, args=(database, stop, _advance_clocks), name="clocks"),
         threading.Thread(target=_keep_segments, args=(database, stop), name="segments"),
+        threading.Thread(target=_prune, args=(database, stop, keep), name="prune"),
+        threading.Thread(target=_deliver, args=(database, stop, settings), name="webhooks"),
     ]
     for thread in others:
         thread.start()
@@ -98,6 +111,35 @@ def _keep_segments(database: Database, stop: threading.Event) -> None:
         except Exception:
             log.exception("The segments of usage could not be kept; it is tried again.")
         stop.wait(SEGMENTS_PAUSE_S)
+
+
+def _prune(database: Database, stop: threading.Event, keep: Retention) -> None:
+    """Delete what is old, once a minute, batch by batch while there is more."""
+    while not stop.is_set():
+        more = False
+        try:
+            for act in _acts(database):
+                with _logged(act):
+                    more |= prune(database, act, keep) >= PRUNED_MAX
+        except Exception:
+            log.exception("Old rows could not be deleted; it is tried again.")
+        if not more:
+            stop.wait(PRUNE_PAUSE_S)
+
+
+def _deliver(database: Database, stop: threading.Event, settings: Settings) -> None:
+    """Deliver webhooks; what sends them is imported when there is a first one."""
+    while not stop.is_set():
+        try:
+            with database.connection() as conn:
+                due = webhook_endpoints.due(conn, now=clock.now())
+            if due:
+                from postpaid import deliverer
+
+                deliverer.run(database, stop, settings.webhook_allowed_networks)
+        except Exception:
+            log.exception("Webhooks could not be delivered; what is due stays due.")
+        stop.wait(PAUSE_S)
 
 
 def _acts(database: Database) -> list[Act]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from postpaid.billing import collect
 from postpaid.billing.advance_clock import advance_clock
+from postpaid.billing.settle import GATEWAYS
 from postpaid.outside.gateways.protocol import ChargeRequest, Outcome
 from postpaid.outside.gateways.test import TestGateway
 from postpaid.storage.database import Database
@@ -44,7 +44,7 @@ def test_a_killed_advance_is_finished_by_the_next(
             )
 
     with monkeypatch.context() as patched:
-        patched.setitem(collect.GATEWAYS, "test", DyingGateway())  # type: ignore[arg-type]
+        patched.setitem(GATEWAYS, "test", DyingGateway())  # type: ignore[arg-type]
         with pytest.raises(Killed):
             advance_clock(database, world.act, "clock_1")
     assert advance_clock(database, world.act, "clock_1")

@@ -312,7 +312,7 @@ def test_each_accepted_request_is_written_down_once(
 
 def test_what_is_kept_of_a_request(database: Database, half_done: Act) -> None:
     with database.connection() as conn:
-        kept = idempotency.find(conn, half_done.account_id, "its key")
+        kept = idempotency.find(conn, half_done.account_id, "v1", "its key")
         assert kept is not None
         assert (kept.request_id, kept.unfinished, kept.status) == ("req_1", {"sale": 1}, None)
         assert len(kept.fingerprint) == 32

@@ -32,6 +32,31 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         "accounts",
         {"account_id": -2, "id": "acct_2", "name": "Hooli", "invoice_numbering": "account"},
     ),
+    (
+        "accounts_retry_schedule",
+        "accounts",
+        {"account_id": -2, "id": "acct_2", "name": "Hooli", "retry_schedule_id": "rs_1"},
+    ),
+    (
+        "accounts_upcoming_days",
+        "accounts",
+        {"account_id": -2, "id": "acct_2", "name": "Hooli", "upcoming_days": 0},
+    ),
+    (
+        "accounts_reminder_days",
+        "accounts",
+        {"account_id": -2, "id": "acct_2", "name": "Hooli", "reminder_days": [7, 0]},
+    ),
+    ("retry_schedules_kind", "retry_schedules", {"kind": "sometimes"}),
+    ("retry_schedules_window", "retry_schedules", {"kind": "window", "window": "a_year"}),
+    ("retry_schedules_after_retries", "retry_schedules", {"after_retries": "forget"}),
+    ("retry_schedules_window_iff_of_one", "retry_schedules", {"window": "1_week"}),
+    ("retry_schedules_window_iff_of_one", "retry_schedules", {"kind": "window"}),
+    ("retry_schedules_days_iff_listed", "retry_schedules", {"days": [1]}),
+    ("retry_schedules_days_iff_listed", "retry_schedules", {"kind": "list"}),
+    ("retry_schedules_days_iff_listed", "retry_schedules", {"kind": "list", "days": []}),
+    ("subscriptions_retry_schedule", "subscriptions", {"id": "sub_2", "retry_schedule_id": "x"}),
+    ("invoices_retried_or_given_up", "invoices", {"retry_at": NOW, "gives_up_at": NOW}),
     ("api_keys_digest_once", "api_keys", {"id": "key_2"}),
     (
         "prices_commitment_ordered",
@@ -77,6 +102,8 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         {"id": "sub_sched_2", "subscription_id": None, "customer_id": "cus_2"},
     ),
     ("api_keys_account_id_fkey", "api_keys", {"account_id": -2, "id": "key_2", "digest": b"2"}),
+    ("idempotency_keys_api", "idempotency_keys", {"api": "v3"}),
+    ("retention_marks_kind", "retention_marks", {"kind": "acts"}),
     ("idempotency_keys_answered_or_unfinished", "idempotency_keys", {"status": 200}),
     ("idempotency_keys_answered_or_unfinished", "idempotency_keys", {"body": Json({})}),
     (
@@ -412,7 +439,44 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("payment_attempts_settled_iff_known", "payment_attempts", {"settled_at": NOW}),
     ("payment_attempts_settled_iff_known", "payment_attempts", {"status": "failed"}),
     ("payment_attempts_amount_positive", "payment_attempts", {"amount": 0}),
-    ("payment_attempts_one_pending", "payment_attempts", {"id": "pa_2"}),
+    ("payment_attempts_one_under_way", "payment_attempts", {"id": "pa_2"}),
+    (
+        "payment_attempts_one_under_way",
+        "payment_attempts",
+        {"id": "pa_2", "status": "processing"},
+    ),
+    (
+        "payment_attempts_one_action",
+        "payment_attempts",
+        {"id": "pa_2", "status": "action_required"},
+    ),
+    ("payment_attempts_refunded_within_amount", "payment_attempts", {"amount_refunded": 1}),
+    (
+        "payment_attempts_refunded_within_amount",
+        "payment_attempts",
+        {
+            "payment_intent_id": "pi_2",
+            "status": "succeeded",
+            "settled_at": NOW,
+            "amount_refunded": 101,
+        },
+    ),
+    ("payment_intents_status", "payment_intents", {"status": "doubtful"}),
+    ("payment_intents_amount_positive", "payment_intents", {"amount": 0}),
+    ("payment_intents_canceled_iff_canceled_at", "payment_intents", {"status": "canceled"}),
+    ("payment_intents_canceled_iff_canceled_at", "payment_intents", {"canceled_at": NOW}),
+    ("payment_intents_received_iff_succeeded", "payment_intents", {"amount_received": 1}),
+    (
+        "payment_intents_received_iff_succeeded",
+        "payment_intents",
+        {"status": "succeeded", "paid_at": NOW},
+    ),
+    ("payment_intents_succeeded_iff_paid_at", "payment_intents", {"paid_at": NOW}),
+    (
+        "payment_intents_received_within_amount",
+        "payment_intents",
+        {"status": "succeeded", "paid_at": NOW, "amount_received": 101},
+    ),
     (
         "payment_attempts_paid_once",
         "payment_attempts",
@@ -460,6 +524,7 @@ def peopled(conn: psycopg.Connection) -> psycopg.Connection:
     add(conn, "balance_transactions", id="cbtxn_3", **APPLIED)
     add(conn, "credit_transactions", id="cbtxn_4", **USED)
     add(conn, "payment_attempts", id="pa_paid", status="succeeded", settled_at=NOW)
+    add(conn, "payment_attempts", id="pa_waiting", status="action_required")
     return conn
 
 
@@ -493,7 +558,7 @@ ALLOWED: list[tuple[str, dict[str, Any]]] = [
     ("invoice_lines", {"id": "il_2", "invoice_id": "in_2", "part": 1}),
     ("invoice_lines", {"id": "il_2", "invoice_id": "in_2", "live": False}),
     ("payment_attempts", {"id": "pa_2", "status": "failed", "settled_at": NOW}),
-    ("payment_attempts", {"id": "pa_2", "invoice_id": "in_2"}),
+    ("payment_attempts", {"id": "pa_2", "payment_intent_id": "pi_2"}),
     ("prices", {"id": "price_2"}),  # many have no lookup key
     ("invoices", {"id": "in_2"}),  # many drafts have no number
 ]

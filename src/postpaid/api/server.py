@@ -26,7 +26,9 @@ from postpaid.api.stripe import (
     credit_grants,
     credit_notes,
     customers,
+    deliveries,
     discounts,
+    event_destinations,
     events,
     invoice_drafts,
     invoice_items,
@@ -40,6 +42,7 @@ from postpaid.api.stripe import (
     prices,
     products,
     promotion_codes,
+    retry_schedules,
     subscription_items,
     subscription_modes,
     subscription_schedules,
@@ -50,6 +53,7 @@ from postpaid.api.stripe import (
     thin_events,
     usage_batch,
     v2_metering,
+    webhook_endpoints,
 )
 from postpaid.api.stripe.facade import Facade
 from postpaid.api.stripe.routes import Routes
@@ -90,7 +94,11 @@ RESOURCES: Sequence[Routes] = (
     ledger.routes,
     events.routes,
     thin_events.routes,
+    event_destinations.routes,
+    webhook_endpoints.routes,
+    deliveries.routes,
     billing_settings.routes,
+    retry_schedules.routes,
     test_clocks.routes,
 )
 
@@ -139,4 +147,10 @@ def create_app(
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    return App(Facade(database, resources, body_bytes_max=settings.body_bytes_max), app)
+    facade = Facade(
+        database,
+        resources,
+        body_bytes_max=settings.body_bytes_max,
+        allowed_networks=settings.webhook_allowed_networks,
+    )
+    return App(facade, app)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.pass_time import due_at, run_passes
 from postpaid.billing.perform import Act
+from postpaid.billing.settle import settle
 from postpaid.storage import payments, test_clocks
 from postpaid.storage.database import Database
 
@@ -83,7 +83,7 @@ def _settle_left_over(database: Database, act: Act, clock_id: str) -> None:
         attempts = payments.pending_on_clock(conn, act.account_id, clock_id)
         clock = test_clocks.find(conn, act.account_id, clock_id)
     if attempts and clock:
-        collect.settle(database, act.at(clock.frozen_at, clock_id), attempts)
+        settle(database, act.at(clock.frozen_at, clock_id), attempts)
 
 
 def _give_up(database: Database, act: Act, clock_id: str, moment: datetime) -> None:

@@ -9,9 +9,16 @@ from typing import Any
 import msgspec
 
 from postpaid.billing.perform import Act
+from postpaid.core.deliveries import listens
+from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.subscriptions import Subscription
-from postpaid.storage import events
+from postpaid.core.values import replace
+from postpaid.storage import deliveries, events, webhook_endpoints
+from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
+from postpaid.storage.deliveries import NewDelivery
+from postpaid.storage.events import Event
+from postpaid.storage.webhook_endpoints import WebhookEndpoint
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -32,7 +39,7 @@ class Announcement:
 
 
 def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) -> None:
-    """Write the events, in the order given, at the act's time."""
+    """Write the events, in the order given, at the act's time, and who is to be told of them."""
     if not announcements:
         return
     written = []
@@ -43,7 +50,7 @@ def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) 
             snapshot = said.snapshot
             text = _encode(snapshot).decode()
         written.append(
-            events.Event(
+            Event(
                 id=act.new_id("evt"),
                 type=said.type,
                 object_type=said.object_type,
@@ -57,6 +64,26 @@ def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) 
             )
         )
     events.insert_many(conn, act.account_id, written)
+    listening = webhook_endpoints.listening(conn, act.account_id)
+    deliveries.insert_many(conn, act.account_id, _to_deliver(act, written, listening))
+
+
+def _to_deliver(
+    act: Act, written: Sequence[Event], listening: Sequence[WebhookEndpoint]
+) -> list[NewDelivery]:
+    """The deliveries of the events to those of the endpoints that want them."""
+    return [
+        NewDelivery(
+            id=act.new_id("whd"),
+            endpoint_id=endpoint.id,
+            event_id=event.id,
+            subject_id=event.object_id or event.id,
+            created_at=event.created_at,
+        )
+        for event in written
+        for endpoint in listening
+        if listens(endpoint.enabled_events, event.type)
+    ]
 
 
 def subscription_updated(before: Subscription, after: Subscription) -> Announcement:
@@ -64,6 +91,18 @@ def subscription_updated(before: Subscription, after: Subscription) -> Announcem
     return Announcement(
         "customer.subscription.updated", "subscription", after.id, after, changes(before, after)
     )
+
+
+def customer_updated(before: Customer, after: Customer) -> Announcement:
+    """That the customer changed, and from what."""
+    return Announcement("customer.updated", "customer", after.id, after, changes(before, after))
+
+
+def invoice_updated(before: Invoice, after: Invoice) -> Announcement:
+    """That the invoice changed, and from what. A final one's lines need no copy."""
+    if after.status != InvoiceStatus.DRAFT:
+        before, after = replace(before, lines=()), replace(after, lines=())
+    return Announcement("invoice.updated", "invoice", after.id, after, changes(before, after))
 
 
 def changes(before: object, after: object) -> dict[str, Any]:

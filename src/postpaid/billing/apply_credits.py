@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.announce import Announcement, announce, customer_updated
 from postpaid.billing.compose import compose
 from postpaid.billing.move_balance import moved
 from postpaid.billing.perform import Act
@@ -140,7 +140,8 @@ def give_back(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None:
 
 def _unapply_balances(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None:
     # Read.
-    customer_by_id = customers.load(conn, act.account_id, {each.customer_id for each in voided})
+    before = customers.load(conn, act.account_id, {each.customer_id for each in voided})
+    customer_by_id = dict(before)
 
     # Decide.
     transactions: list[BalanceTransaction] = []
@@ -158,6 +159,7 @@ def _unapply_balances(conn: Connection, act: Act, voided: Sequence[Invoice]) -> 
     # Write.
     customers.update_invoicing(conn, act.account_id, list(customer_by_id.values()))
     balance_transactions.insert_many(conn, act.account_id, transactions)
+    announce(conn, act, [customer_updated(before[key], customer_by_id[key]) for key in before])
 
 
 def _reinstate(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from postpaid.billing import change as changing
-from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.change_items import item_of_extra
 from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.perform import Act
+from postpaid.billing.settle import settle
 from postpaid.billing.subscribe import subscribe_all
 from postpaid.billing.write_schedules import write
 from postpaid.core.changes import Change, ProrationBehavior
@@ -89,7 +89,7 @@ def begin_due_phases(database: Database, act: Act, wall: datetime) -> int:
         for schedule_id, reason in parked.items():
             subscription_schedules.park(conn, act.account_id, schedule_id, reason)
         attempts = payments.load(conn, act.account_id, attempt_ids) if attempt_ids else {}
-    collect.settle(database, act, list(attempts.values()))
+    settle(database, act, list(attempts.values()))
     raise_failed(failed)
     return done + len(parked)
 

@@ -25,6 +25,7 @@ from postpaid.billing.measure import measure
 from postpaid.billing.net_prices import net_prices
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
+from postpaid.billing.settle import settle
 from postpaid.billing.watch_thresholds import read_catalog, windows_of
 from postpaid.core.cycles import advanced
 from postpaid.core.invoice_items import InvoiceItem
@@ -84,7 +85,7 @@ def bill_reached(database: Database, act: Act, wall: datetime) -> int:
         done = [key for key, subscription_id in noted.items() if subscription_id not in still]
         thresholds.delete(conn, act.account_id, done)
     for at, tries in attempts:
-        collect.settle(database, at, tries)
+        settle(database, at, tries)
     raise_failed(failed)
     return len(noted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, changes, invoice_updated
 from postpaid.billing.correct import void
 from postpaid.billing.perform import Act
 from postpaid.billing.write_schedules import end_with
@@ -20,30 +20,50 @@ from postpaid.storage import invoices, subscriptions
 from postpaid.storage.database import Connection
 
 
-def cancel(conn: Connection, act: Act, running: Sequence[Subscription]) -> list[Subscription]:
+def cancel(
+    conn: Connection,
+    act: Act,
+    running: Sequence[Subscription],
+    *,
+    reason: str = "cancellation_requested",
+) -> list[Subscription]:
     """End the subscriptions now and bill nothing more. The caller holds the customers' locks.
 
     Their drafts and open invoices stay, but are no longer collected by themselves (Stripe). One
-    that never had its first payment expires instead, and its invoice is void.
+    that never had its first payment expires instead, and its invoice is void. ``reason`` is in
+    Stripe's words.
     """
     unpaid = [each for each in running if each.status == SubscriptionStatus.INCOMPLETE]
     paying = [each for each in running if each.status != SubscriptionStatus.INCOMPLETE]
-    over = _end(conn, act, paying, SubscriptionAction.CANCEL, reason="cancellation_requested")
+    over = _end(conn, act, paying, SubscriptionAction.CANCEL, reason=reason)
+    stop_collecting(conn, act, [each.id for each in paying])
+    by_id = {each.id: each for each in [*over, *expire(conn, act, unpaid)]}
+    return [by_id[each.id] for each in running]
+
+
+def stop_collecting(conn: Connection, act: Act, subscription_ids: Sequence[str]) -> None:
+    """Leave the subscriptions' drafts and open invoices as they are: a person may deal with them.
+
+    The caller holds the customers' locks.
+    """
     left = invoices.of_subscriptions(
         conn,
         act.account_id,
-        [each.id for each in paying],
+        subscription_ids,
         statuses=[InvoiceStatus.DRAFT, InvoiceStatus.OPEN],
     )
     stopped = [
-        replace(each, auto_advance=False, finalizes_at=None, next_attempt_at=None)
+        (each, replace(each, auto_advance=False, finalizes_at=None, next_attempt_at=None))
         for each in left.values()
     ]
+    changed = [(before, after) for before, after in stopped if after != before]
     invoices.update_many(
-        conn, act.account_id, stopped, before=[InvoiceStatus.DRAFT, InvoiceStatus.OPEN]
+        conn,
+        act.account_id,
+        [after for _, after in changed],
+        before=[InvoiceStatus.DRAFT, InvoiceStatus.OPEN],
     )
-    by_id = {each.id: each for each in [*over, *expire(conn, act, unpaid)]}
-    return [by_id[each.id] for each in running]
+    announce(conn, act, [invoice_updated(before, after) for before, after in changed])
 
 
 def expire(conn: Connection, act: Act, unpaid: Sequence[Subscription]) -> list[Subscription]:

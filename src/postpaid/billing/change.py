@@ -28,6 +28,7 @@ from postpaid.billing.measure import measure
 from postpaid.billing.move_items import Decision, Known
 from postpaid.billing.net_prices import net_prices
 from postpaid.billing.perform import Act
+from postpaid.billing.settle import settle
 from postpaid.core.changes import Change, ChangePayment
 from postpaid.core.errors import InvalidRequest, NotFound, PaymentFailed
 from postpaid.core.invoicing import Invoice, InvoiceStatus
@@ -120,7 +121,7 @@ def change(conn: Connection, act: Act, asked: Sequence[Change]) -> list[Changed]
     )
     trying: dict[str, list[str]] = {}
     for attempt in attempts:
-        trying.setdefault(attempt.invoice_id, []).append(attempt.id)
+        trying.setdefault(attempt.invoice_id or "", []).append(attempt.id)
     for each in held:
         error = payment_of[each.before.id] == ChangePayment.ERROR_IF_INCOMPLETE
         if error and each.invoice and each.invoice.id not in trying:
@@ -152,7 +153,7 @@ def finish(database: Database, act: Act, changed: Changed) -> None:
         customer = customers.load(conn, act.account_id, [customer_id])[customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
     pending = [each for each in attempts.values() if each.status == AttemptStatus.PENDING]
-    collect.settle(database, act, pending)
+    settle(database, act, pending)
     if changed.payment != ChangePayment.ERROR_IF_INCOMPLETE or not attempts:
         return
     with database.transaction() as conn:

@@ -85,6 +85,7 @@ class NewSubscription:
     usage_invoicing: UsageInvoicing = UsageInvoicing.COMBINED
     invoice_settings: Mapping[str, Any] | None = None
     payment_settings: Mapping[str, Any] | None = None
+    retry_schedule_id: str | None = None
     discounts: Sequence[AskedDiscount] = ()
     tax_rate_ids: Sequence[str] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_close import Closed, Known, credited_items, decide_close, needs_means
 from postpaid.billing.gather_items import gather_items, put_items_on
-from postpaid.billing.imagine import NOTHING, Imagined, imagine
+from postpaid.billing.imagine import NOTHING, Imagined, imagine, imagine_each
 from postpaid.billing.measure import measure
 from postpaid.billing.open_windows import open_next_windows
 from postpaid.billing.perform import Act
@@ -133,6 +133,38 @@ def preview(
     first = min(found, key=lambda each: (_moment(each.before), each.before.id))
     at_close = act.at(_moment(first.before), act.clock_id)
     return imagine(conn, at_close, first.invoices, owners, unwritten=imagined.discounts)
+
+
+def preview_each(
+    conn: Connection,
+    act: Act,
+    running: Sequence[Subscription],
+    *,
+    pending: Mapping[str, Sequence[InvoiceItem]] | None = None,
+) -> dict[str, Invoice]:
+    """``preview`` for each of the subscriptions, by id, the soonest first; ``act`` is at present.
+
+    Left out is what bills nothing at its next boundary, or could not be billed.
+    """
+    if not running:
+        return {}
+    # Read.
+    sold = _read_sold(conn, act, running)
+    owners = customers.load(conn, act.account_id, {each.customer_id for each in running})
+    upcoming = sorted(_to_bill(running, sold), key=lambda each: (_moment(each), each.id))
+    waiting = gather_items(conn, act, upcoming) if pending is None else pending
+    known = _read(conn, act, upcoming, owners, sold, waiting)
+
+    # Decide.
+    drafts: dict[str, Sequence[Invoice]] = {}
+    for each in upcoming:
+        try:
+            closed = _closing(act, each, known)
+        except InvalidRequest:
+            continue
+        if closed.invoices:
+            drafts[each.id] = closed.invoices
+    return imagine_each(conn, act, drafts, owners)
 
 
 def _closing(act: Act, subscription: Subscription, known: Known) -> Closed:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce, subscription_updated
 from postpaid.billing.apply_credits import give_back
 from postpaid.billing.apply_updates import drop_voided
+from postpaid.billing.follow import follow
 from postpaid.billing.lock_invoices import lock_invoices
+from postpaid.billing.open_intents import cancel_intents
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_uncollectible, post_voided
 from postpaid.billing.release_usage import release_usage
@@ -51,6 +52,7 @@ def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
     post_voided(conn, act, after)
     give_back(conn, act, after)
     drop_voided(conn, act, after)
+    cancel_intents(conn, act, after)
     announce(
         conn, act, [Announcement("invoice.voided", "invoice", each.id, each) for each in after]
     )
@@ -109,7 +111,7 @@ def mark_uncollectible_now(conn: Connection, act: Act, invoice_id: str) -> Invoi
     customer = locked[invoice.customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
     [after] = mark_uncollectible(conn, act, [invoice], reason=FORGIVEN)
-    collect.follow(conn, act, [after], SubscriptionAction.FORGIVE)
+    follow(conn, act, [after], SubscriptionAction.FORGIVE)
     return after
 
 

@@ -331,6 +331,7 @@ def _starting(
         usage_invoicing=asked.usage_invoicing,
         invoice_settings=asked.invoice_settings,
         payment_settings=asked.payment_settings,
+        retry_schedule_id=asked.retry_schedule_id,
         **asked.limits,
         items=tuple(_item(act, subscription_id, item, sold, now) for item in asked.items),
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from postpaid.billing import collect
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, changes, customer_updated
+from postpaid.billing.choose_method import check_payment_method
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_items import CURRENCY
 from postpaid.billing.edit_draft import LINES_MAX, check_room, edit_draft
@@ -129,10 +129,12 @@ def create_invoice(conn: Connection, act: Act, asked: NewInvoice) -> Invoice:
     invoices.insert_many(conn, act.account_id, [invoice])
     if original is None:
         put_items_on(conn, act, [invoice])
+    said = [Announcement("invoice.created", "invoice", invoice.id, invoice)]
     if customer.currency is None and asked.currency is not None:
         billed = replace(customer, currency=currency)
         customers.update_invoicing(conn, act.account_id, [billed])
-    announce(conn, act, [Announcement("invoice.created", "invoice", invoice.id, invoice)])
+        said.append(customer_updated(customer, billed))
+    announce(conn, act, said)
     return invoice
 
 
@@ -273,7 +275,7 @@ def _with_fields(
     after = replace(before, **given) if given else before
     method_id = given.get("default_payment_method_id")
     if method_id is not None:
-        collect.check_payment_method(conn, act, customer.id, method_id)
+        check_payment_method(conn, act, customer.id, method_id)
     if "tax_rate_ids" in given:
         check_tax_rates(conn, act, {("default_tax_rates",): after.tax_rate_ids})
     if after.given_number is not None and after.given_number != before.given_number:

@@ -5,17 +5,19 @@ After this an invoice's lines, totals, number and recipient never change; the da
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.announce import Announcement, announce, customer_updated
 from postpaid.billing.apply_credits import apply_credits, write_applied
+from postpaid.billing.begin_reminders import begin_reminders
 from postpaid.billing.compose import compose
 from postpaid.billing.lock_invoices import lock_invoices as lock_invoices
 from postpaid.billing.manage_discounts import use_up
 from postpaid.billing.measure import measure
 from postpaid.billing.number_invoices import number_invoices
+from postpaid.billing.open_intents import open_intents
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_finalized
 from postpaid.billing.revise import originals_of, take_places
@@ -95,17 +97,52 @@ def finalize(
     # Write.
     invoices.replace_lines(conn, act.account_id, rewritten)
     invoices.update_many(conn, act.account_id, final, before=[InvoiceStatus.DRAFT])
-    invoices.park(conn, act.account_id, parked)
+    park(conn, act, [(each, parked[each.id]) for each in drafts if each.id in parked])
     customers.update_invoicing(
         conn,
         act.account_id,
         [customer_by_id[key] for key in {invoice.customer_id for invoice in final}],
     )
     write_applied(conn, act, applied)
-    use_up(conn, act, final, locked)
+    lost = use_up(conn, act, final, locked)
     post_finalized(conn, act, final)
-    announce(conn, act, [said for invoice in final for said in _announcements(invoice)])
+    begin_reminders(conn, act, final)
+    said = [each for invoice in final for each in _announcements(invoice)]
+    said += open_intents(conn, act, final)
+    announce(conn, act, said + _customers_moved(locked, customer_by_id, lost))
     return final
+
+
+def park(conn: Connection, act: Act, unbillable: Sequence[tuple[Invoice, str]]) -> None:
+    """Set aside drafts that cannot be finalized, each with the reason, for a person to see."""
+    if not unbillable:
+        return
+    invoices.park(conn, act.account_id, {draft.id: reason for draft, reason in unbillable})
+    announce(
+        conn,
+        act,
+        [
+            Announcement(
+                "invoice.finalization_failed", "invoice", draft.id, replace(draft, parked=reason)
+            )
+            for draft, reason in unbillable
+        ],
+    )
+
+
+def _customers_moved(
+    before: Mapping[str, Customer], after: Mapping[str, Customer], lost: Collection[str]
+) -> list[Announcement]:
+    """Whose balance the invoices moved, or who ``lost`` a discount by them."""
+    moved = (
+        (before[key], replace(now, discount=None) if key in lost else now)
+        for key, now in after.items()
+    )
+    return [
+        customer_updated(was, now)
+        for was, now in moved
+        if was.balance != now.balance or was.discount != now.discount
+    ]
 
 
 def _identified(act: Act, draft: Invoice) -> Invoice:

@@ -133,6 +133,7 @@ def _record_of_one(conn: Connection, group: Sequence[Waiting]) -> None:
             if each.act.idempotency_key is not None and each.act.request_id is not None:
                 answered.append(
                     idempotency.Answered(
+                        each.act.api,
                         each.act.idempotency_key,
                         each.said,
                         each.act.request_id,
@@ -151,10 +152,14 @@ def _record_of_one(conn: Connection, group: Sequence[Waiting]) -> None:
 
 def _unanswered(conn: Connection, act: Act, group: Sequence[Waiting]) -> list[Waiting]:
     """The requests to perform now; one whose key was used before is answered as it was then."""
-    keys = {each.act.idempotency_key for each in group} - {None}
+    keys = {
+        (each.act.api, each.act.idempotency_key)
+        for each in group
+        if each.act.idempotency_key is not None
+    }
     if not keys:
         return list(group)
-    known = idempotency.load(conn, act.account_id, sorted(key for key in keys if key))
+    known = idempotency.load(conn, act.account_id, sorted(keys))
     fresh = []
     for each in group:
         key = each.act.idempotency_key
@@ -162,10 +167,11 @@ def _unanswered(conn: Connection, act: Act, group: Sequence[Waiting]) -> list[Wa
             fresh.append(each)
             continue
         each.said = each.said or fingerprint(each.operation, each.parameters)
-        first = known.get(key)
+        keyed = each.act.api, key
+        first = known.get(keyed)
         if first is None:
-            if key in keys:
-                keys.discard(key)  # the same again, here, waits for the answer of this one
+            if keyed in keys:
+                keys.discard(keyed)  # the same again, here, waits for the answer of this one
                 fresh.append(each)
             continue
         try:

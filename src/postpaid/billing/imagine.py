@@ -88,6 +88,25 @@ def imagine(
 
     What one of them uses of discounts, credit and balance, another cannot.
     """
-    composed = compose(conn, act, drafts, owners, unwritten=unwritten)
+    return imagine_each(conn, act, {"": drafts}, owners, unwritten=unwritten)[""]
+
+
+def imagine_each(
+    conn: Connection,
+    act: Act,
+    drafts: Mapping[str, Sequence[Invoice]],
+    owners: Mapping[str, Customer],
+    *,
+    unwritten: Sequence[Discount] = (),
+) -> dict[str, Invoice]:
+    """``imagine`` for each of many, by their keys; those before use what a customer has first."""
+    every = [each for group in drafts.values() for each in group]
+    composed = compose(conn, act, every, owners, unwritten=unwritten)
     settled = apply_credits(conn, act, composed, owners, unwritten=unwritten).drafts
-    return replace(settled[-1], billing_reason=BillingReason.UPCOMING, finalizes_at=None)
+    by_id = {each.id: each for each in settled}
+    return {
+        key: replace(
+            by_id[group[-1].id], billing_reason=BillingReason.UPCOMING, finalizes_at=None
+        )
+        for key, group in drafts.items()
+    }

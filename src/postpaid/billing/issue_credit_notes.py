@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from postpaid.billing import collect
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import (
+    Announcement,
+    announce,
+    changes,
+    customer_updated,
+    invoice_updated,
+)
+from postpaid.billing.follow import follow, mark_delinquent
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.move_balance import moved
+from postpaid.billing.open_intents import cancel_intents
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post, post_credit_note_voided
 from postpaid.core import ledger
@@ -76,7 +83,7 @@ def issue(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
     """
     # Read.
     [invoice], locked = lock_invoices(conn, act, [asked.invoice_id])
-    customer = locked[invoice.customer_id]
+    owner = customer = locked[invoice.customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
     earlier = credit_notes.of_invoice(conn, act.account_id, invoice.id)
     if invoice.amount_remaining and payments.pending_of(conn, act.account_id, [invoice.id]):
@@ -105,11 +112,12 @@ def issue(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
         customers.update_invoicing(conn, act.account_id, [customer])
     invoices.update_many(conn, act.account_id, [after], before=[before.status])
     post(conn, act, [_posting(invoice, note)])
-    announce(conn, act, [Announcement("credit_note.created", "credit_note", note.id, note)])
-    _announce_invoice(conn, act, before, after)
+    said = [Announcement("credit_note.created", "credit_note", note.id, note)]
+    _announce_with(conn, act, said, (before, after), (owner, customer))
     if after.status != before.status:
-        collect.follow(conn, act, [after], SubscriptionAction.PAY)
-        collect.mark_delinquent(conn, act, [after], delinquent=False)
+        cancel_intents(conn, act, [after], reason=None)
+        follow(conn, act, [after], SubscriptionAction.PAY)
+        mark_delinquent(conn, act, [after], delinquent=False)
     return note
 
 
@@ -207,7 +215,8 @@ def void_note(conn: Connection, act: Act, note_id: str) -> CreditNote:
     any more (Stripe), for credit that is used up, and for what went back some other way.
     """
     # Read.
-    before, customer, act = _lock(conn, act, note_id)
+    before, owner, act = _lock(conn, act, note_id)
+    customer = owner
     invoice = invoices.load(conn, act.account_id, [before.invoice_id])[before.invoice_id]
     if payments.pending_of(conn, act.account_id, [invoice.id]):
         raise Conflict("A payment of this invoice is under way; try again when it is settled.")
@@ -239,8 +248,8 @@ def void_note(conn: Connection, act: Act, note_id: str) -> CreditNote:
         customers.update_invoicing(conn, act.account_id, [customer])
     invoices.update_many(conn, act.account_id, [owed], before=[invoice.status])
     post_credit_note_voided(conn, act, invoice, before.id)
-    announce(conn, act, [Announcement("credit_note.voided", "credit_note", after.id, after)])
-    _announce_invoice(conn, act, invoice, owed)
+    said = [Announcement("credit_note.voided", "credit_note", after.id, after)]
+    _announce_with(conn, act, said, (invoice, owed), (owner, customer))
     return after
 
 
@@ -311,12 +320,20 @@ def _posting(invoice: Invoice, note: CreditNote) -> ledger.Transaction:
     )
 
 
-def _announce_invoice(conn: Connection, act: Act, before: Invoice, after: Invoice) -> None:
-    bare = replace(after, lines=())
-    what = changes(replace(before, lines=()), bare)
-    said = [Announcement("invoice.updated", "invoice", after.id, bare, what)]
+def _announce_with(
+    conn: Connection,
+    act: Act,
+    said: list[Announcement],
+    invoice: tuple[Invoice, Invoice],
+    customer: tuple[Customer, Customer],
+) -> None:
+    """Announce what is said of a note, and what it did to its invoice and its customer."""
+    before, after = invoice
+    said.append(invoice_updated(before, after))
     if after.status == InvoiceStatus.PAID and before.status != InvoiceStatus.PAID:
-        said.append(Announcement("invoice.paid", "invoice", after.id, bare))
+        said.append(Announcement("invoice.paid", "invoice", after.id, replace(after, lines=())))
+    if customer[0] != customer[1]:
+        said.append(customer_updated(*customer))
     announce(conn, act, said)
 
 

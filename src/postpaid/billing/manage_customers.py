@@ -7,7 +7,7 @@ from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes, subscription_updated
 from postpaid.billing.cancel import cancel_all
-from postpaid.billing.collect import check_payment_method
+from postpaid.billing.choose_method import check_payment_method
 from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.manage_payment_methods import attach, detach_all, take
 from postpaid.billing.move_balance import moved

@@ -240,11 +240,12 @@ def remove_left_out(
 
 def use_up(
     conn: Connection, act: Act, final: Sequence[Invoice], locked: Mapping[str, Customer]
-) -> None:
+) -> set[str]:
     """Note which discounts, of those that are for once, these final invoices have used up.
 
-    Customers, who are ``locked``, lose theirs with that, or when it has ended. Voiding an invoice
-    does not give a discount back (Stripe). Three statements at most, and none without a discount.
+    Customers, who are ``locked``, lose theirs with that, or when it has ended; the ids of those who
+    did, whom the caller announces. Voiding an invoice does not give a discount back (Stripe). Four
+    statements at most, and none without a discount.
     """
     used = {discount_id: each.id for each in final for discount_id in taking_off(each)}
     over = discounts.use_up(conn, act.account_id, used) if used else []
@@ -255,7 +256,11 @@ def use_up(
             lost[own["id"]] = customer_id
     if lost:
         customers.clear_discounts(conn, act.account_id, lost)
+    ended = set(lost) - {each.id for each in over}
+    if ended:
+        over = [*over, *discounts.load(conn, act.account_id, ended).values()]
     _announce(conn, act, "customer.discount.deleted", over)
+    return set(lost.values())
 
 
 def _check_references(wanted: Wanted) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, changes, customer_updated
 from postpaid.billing.decide_items import (
     ItemChange,
     NewInvoiceItem,
@@ -80,15 +80,13 @@ def make_items(
 
     # Write.
     redeem(conn, act, chosen)
+    said = [Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in items]
     if customer.currency is None:
         billed = [replace(customer, currency=each.currency) for each in items[:1]]
         customers.update_invoicing(conn, act.account_id, billed)
+        said += [customer_updated(customer, each) for each in billed]
     invoice_items.insert_many(conn, act.account_id, items)
-    announce(
-        conn,
-        act,
-        [Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in items],
-    )
+    announce(conn, act, said)
     return items
 
 

@@ -11,7 +11,8 @@ from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound, Path, PaymentFailed
 from postpaid.core.values import replace
 from postpaid.outside.gateways import test as test_gateway
-from postpaid.outside.gateways.test import TestCard
+from postpaid.outside.gateways import test_cards
+from postpaid.outside.gateways.test_cards import TestCard
 from postpaid.storage import customers, payment_methods
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
@@ -186,7 +187,7 @@ def update_payment_method(
 
 def _test_card(act: Act, token: str) -> TestCard | None:
     """In live mode there are no test cards."""
-    return None if act.livemode else test_gateway.card_of_token(token)
+    return None if act.livemode else test_cards.card_of_token(token)
 
 
 def _of_number(act: Act, card: NewCard) -> PaymentMethod:
@@ -202,7 +203,7 @@ def _of_number(act: Act, card: NewCard) -> PaymentMethod:
             code=f"invalid_expiry_{field}",
             decline_code=None,
         )
-    known = None if act.livemode else test_gateway.card_of_number(card.number)
+    known = None if act.livemode else test_cards.card_of_number(card.number)
     if known is None:
         raise PaymentFailed(
             "Your card was declined. Only the test gateway's own card numbers are taken.",

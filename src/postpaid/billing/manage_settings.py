@@ -1,10 +1,11 @@
-"""Change how an account bills: whose sequence numbers its invoices, and where its days begin."""
+"""Change how an account bills: its invoices' numbers, where its days begin, how it is paid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from postpaid.billing.manage_retry_schedules import check_retry_schedules
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoicing import Numbering
@@ -19,7 +20,7 @@ def update_settings(conn: Connection, act: Act, changed: Mapping[str, Any]) -> B
 
     Numbers that are given out stay, and no later one is like any of them: a prefix is the account's
     or one customer's, for ever. Raises ``InvalidRequest`` for a prefix that is a customer's, or for
-    none where one is needed.
+    none where one is needed, and ``NotFound`` for a retry schedule that is none.
     """
     before = invoice_numbers.lock_settings(conn, act.account_id)
     after = replace(before, **changed)
@@ -40,6 +41,7 @@ def update_settings(conn: Connection, act: Act, changed: Mapping[str, Any]) -> B
                 f"The invoice prefix '{prefix}' is on a customer's invoices.",
                 param="invoice_prefix",
             )
+    check_retry_schedules(conn, act, [changed.get("retry_schedule_id")])
     if after != before:
         invoice_numbers.update_settings(conn, act.account_id, after)
     return after

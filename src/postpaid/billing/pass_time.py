@@ -12,14 +12,19 @@ from datetime import datetime
 from functools import partial
 
 from postpaid.billing import cancel, collect
+from postpaid.billing.announce_upcoming import announce_upcoming
 from postpaid.billing.begin_phases import begin_due_phases
 from postpaid.billing.bill_thresholds import bill_reached
 from postpaid.billing.close_periods import close_periods
 from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.drop_updates import expire_updates
-from postpaid.billing.finalize import finalize
+from postpaid.billing.finalize import finalize, park
+from postpaid.billing.follow import follow_settled
 from postpaid.billing.manage_credit_grants import expire_grants
 from postpaid.billing.perform import Act
+from postpaid.billing.remind import announce_expiring, remind_due
+from postpaid.billing.retry import give_up_due, retry_due
+from postpaid.billing.settle import settle
 from postpaid.billing.withhold import still_withheld, withhold
 from postpaid.core.credits import EXPIRY_GRACE
 from postpaid.core.invoicing import Invoice
@@ -93,9 +98,9 @@ def finalize_due_drafts(database: Database, act: Act, wall: datetime) -> int:
             conn,
             drafts,
             lambda some: _finalize(conn, act, some, wall),
-            lambda one, why: invoices.park(conn, act.account_id, {one.id: why}),
+            lambda one, why: park(conn, act, [(one, why)]),
         )
-    collect.settle(database, act, attempts)
+    settle(database, act, attempts)
     raise_failed(failed)
     return len(drafts)
 
@@ -106,7 +111,7 @@ def _finalize(
     locked = customers.lock(conn, act.account_id, list({draft.customer_id for draft in drafts}))
     drafts, fates = still_withheld(conn, act, drafts)
     final = finalize(conn, act, drafts, locked)
-    collect.follow_settled(conn, act, final)
+    follow_settled(conn, act, final)
     withhold(conn, act, final, fates)
     charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
     return collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
@@ -136,6 +141,11 @@ PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
     close_due_periods,
     finalize_due_drafts,
     expire_credit,
+    retry_due,
+    give_up_due,
+    remind_due,
+    announce_upcoming,
+    announce_expiring,
 )
 
 
@@ -150,7 +160,7 @@ def settle_abandoned(database: Database, act: Act, *, wall: datetime) -> int:
     for clock_id, now in sorted(set(clock_of.values()), key=str):
         at_clock = act.at(now or act.now, clock_id)
         of_clock = [each for each in attempts if clock_of[each.id] == (clock_id, now)]
-        collect.settle(database, at_clock, of_clock)
+        settle(database, at_clock, of_clock)
     return len(attempts)
 
 

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.choose_method import check_payment_method, payment_methods_for
 from postpaid.billing.finalize import finalize
+from postpaid.billing.follow import follow, follow_settled, mark_delinquent
 from postpaid.billing.lock_invoices import lock_invoices
+from postpaid.billing.open_intents import cancel_intents
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post
+from postpaid.billing.settle import settle
 from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, PaymentFailed
 from postpaid.core.invoicing import Invoice, InvoiceAction, InvoiceStatus, next_status, paid
 from postpaid.core.ledger import payment
@@ -52,7 +56,7 @@ def pay(
     wall, act = act.now, act.at(customer.now(act.now), customer.clock_id)
     if invoice.status == InvoiceStatus.DRAFT:
         [invoice] = finalize(conn, act, [invoice], locked, parks=False)
-        collect.follow_settled(conn, act, [invoice])
+        follow_settled(conn, act, [invoice])
         if invoice.status == InvoiceStatus.PAID:
             return Paying(invoice.id, [])
     if invoice.status == InvoiceStatus.PAID:
@@ -63,11 +67,11 @@ def pay(
         return Paying(invoice.id, [])
 
     if payment_method_id:
-        method: PaymentMethod | None = collect.check_payment_method(
+        method: PaymentMethod | None = check_payment_method(
             conn, act, customer.id, payment_method_id, param="payment_method"
         )
     else:
-        method = collect.payment_methods_for(conn, act, [invoice], locked).get(invoice.id)
+        method = payment_methods_for(conn, act, [invoice], locked).get(invoice.id)
     if method is None:
         raise InvalidRequest(
             "There is no default payment method set on this customer, its subscription or this "
@@ -91,7 +95,7 @@ def finalize_now(
     if auto_advance is not None:
         invoice = replace(invoice, auto_advance=auto_advance)
     final = finalize(conn, act, [invoice], locked, parks=False)
-    collect.follow_settled(conn, act, final)
+    follow_settled(conn, act, final)
     due = [each for each in final if collect.is_collected_automatically(each)]
     attempts = collect.attempt(conn, act, due, locked, wall=wall, automatic=True)
     return Paying(invoice.id, [each.id for each in attempts])
@@ -104,7 +108,7 @@ def finish_paying(database: Database, act: Act, paying: Paying, *, declines_rais
         invoice = invoices.load(conn, act.account_id, [paying.invoice_id])[paying.invoice_id]
         customer = customers.load(conn, act.account_id, [invoice.customer_id])[invoice.customer_id]
     at_customer = act.at(customer.now(act.now), customer.clock_id)
-    collect.settle(
+    settle(
         database, at_customer, [each for each in attempts if each.status == AttemptStatus.PENDING]
     )
     if declines_raise:
@@ -125,7 +129,8 @@ def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:
     invoices.update_many(conn, act.account_id, [after], before=[invoice.status])
     amount = after.amount_paid - invoice.amount_paid
     post(conn, act, [payment(invoice, amount, source_id=invoice.id, out_of_band=True)])
+    cancel_intents(conn, act, [after], reason=None)
     said = Announcement("invoice.paid", "invoice", after.id, replace(after, lines=()))
     announce(conn, act, [said])  # and no payment_succeeded: there was none (Stripe)
-    collect.follow(conn, act, [after], SubscriptionAction.PAY)
-    collect.mark_delinquent(conn, act, [after], delinquent=False)
+    follow(conn, act, [after], SubscriptionAction.PAY)
+    mark_delinquent(conn, act, [after], delinquent=False)

@@ -48,6 +48,7 @@ class Act:
     request_id: str | None = None  # None for what happens by itself
     idempotency_key: str | None = None
     clock_id: str | None = None
+    api: str = "v1"  # that it came through: the keys of one mean nothing in another
 
     def at(self, now: datetime, clock_id: str | None) -> Act:
         """The same act at a test clock's time."""
@@ -95,23 +96,25 @@ def perform(
         elapsed_s = time.monotonic() - started
         moment = act.now + timedelta(seconds=elapsed_s)
         with database.transaction() as conn:
-            if idempotency.claim(conn, act.account_id, key, said, act.request_id, now=act.now):
+            if idempotency.claim(
+                conn, act.account_id, act.api, key, said, act.request_id, now=act.now
+            ):
                 result = begin(conn)
                 acts.insert(conn, act.account_id, act.request_id, act.actor, operation, act.now)
                 if finish is None:
-                    idempotency.remember(conn, act.account_id, key, 200, result)
+                    idempotency.remember(conn, act.account_id, act.api, key, 200, result)
                     return Answer(200, result)
                 idempotency.remember_unfinished(
-                    conn, act.account_id, key, result, leased_until=moment + LEASE
+                    conn, act.account_id, act.api, key, result, leased_until=moment + LEASE
                 )
                 break
-            first = idempotency.find(conn, act.account_id, key)
+            first = idempotency.find(conn, act.account_id, act.api, key)
             if first is None:
                 continue  # it was deleted between the two statements: the key is fresh
             if replay := replay_of(first, key, said):
                 return replay
             if idempotency.take_over(
-                conn, act.account_id, key, now=moment, leased_until=moment + LEASE
+                conn, act.account_id, act.api, key, now=moment, leased_until=moment + LEASE
             ):
                 assert first.unfinished is not None
                 result = first.unfinished
@@ -123,10 +126,10 @@ def perform(
     assert finish is not None, f"{operation} was left unfinished but has nothing to finish it"
     answer = finish(result)
     with database.transaction() as conn:
-        if idempotency.remember(conn, act.account_id, key, answer.status, answer.body):
+        if idempotency.remember(conn, act.account_id, act.api, key, answer.status, answer.body):
             return answer
         # We were thought dead, and another has answered: there is one answer.
-        first = idempotency.find(conn, act.account_id, key)
+        first = idempotency.find(conn, act.account_id, act.api, key)
         return (first and replay_of(first, key, said)) or answer
 
 

@@ -11,6 +11,7 @@ from postpaid.billing.imagine import NOTHING, Imagined
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import preview_new
 from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import Invoice
 from postpaid.core.schedules import Schedule, ScheduleStatus
 from postpaid.core.subscriptions import Subscription
@@ -29,10 +30,32 @@ def preview_renewal(
 
     Where a schedule's phase begins with the renewal, it is that phase's. None when none is to come.
     """
+    planned, pending = _planned(conn, act, running)
+    return close_periods.preview(conn, act, planned, imagined=imagined, pending=pending)
+
+
+def preview_renewals(
+    conn: Connection, act: Act, running: Sequence[Subscription]
+) -> dict[str, Invoice]:
+    """``preview_renewal`` for each of the subscriptions, by id; ``act`` is at their time.
+
+    Left out is what bills nothing, or could not be billed. A constant number of statements.
+    """
+    planned, pending = _planned(conn, act, running)
+    return close_periods.preview_each(conn, act, planned, pending=pending)
+
+
+def _planned(
+    conn: Connection, act: Act, running: Sequence[Subscription]
+) -> tuple[Sequence[Subscription], dict[str, list[InvoiceItem]] | None]:
+    """The subscriptions as their schedules will have them, and what waits for their invoices.
+
+    None where that is what waits at present.
+    """
     # Read.
     ids = {each.schedule_id for each in running if each.schedule_id}
     if not ids:
-        return close_periods.preview(conn, act, running, imagined=imagined)
+        return running, None
     schedules = subscription_schedules.load(conn, act.account_id, ids)
     sold = read_catalog(conn, act, list(schedules.values()), running)
 
@@ -51,7 +74,7 @@ def preview_renewal(
         ]
         for each in planned
     }
-    return close_periods.preview(conn, act, planned, imagined=imagined, pending=pending)
+    return planned, pending
 
 
 def preview_schedule(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import announce, invoice_updated, subscription_updated
 from postpaid.billing.correct import void
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.revisions import in_place
 from postpaid.core.values import replace
-from postpaid.storage import customers, invoices, revisions
+from postpaid.storage import customers, invoices, revisions, subscriptions
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
@@ -59,15 +59,11 @@ def take_places(
             if line.invoice_item_id
         },
     )
-    revisions.move_latest(conn, act.account_id, revised)
-    announce(
-        conn,
-        act,
-        [
-            Announcement(
-                "invoice.updated", "invoice", now.id, replace(now, lines=()), changes(was, now)
-            )
-            for was, now in already
-        ],
-    )
+    moved = revisions.move_latest(conn, act.account_id, revised)
+    followed = subscriptions.load(conn, act.account_id, moved).values() if moved else ()
+    said = [invoice_updated(was, now) for was, now in already]
+    said += [
+        subscription_updated(replace(now, latest_invoice_id=moved[now.id]), now) for now in followed
+    ]
+    announce(conn, act, said)
     return [in_place(each) for each in drafts], customers.load(conn, act.account_id, locked)

@@ -9,16 +9,25 @@ from typing import Any
 
 from postpaid.billing import collect
 from postpaid.billing.agree_limits import agree_limits
-from postpaid.billing.announce import Announcement, announce, subscription_updated
+from postpaid.billing.announce import (
+    Announcement,
+    announce,
+    customer_updated,
+    subscription_updated,
+)
 from postpaid.billing.cancel import expire
 from postpaid.billing.check_sold import NewSubscription, PaymentBehavior, read_catalog
+from postpaid.billing.choose_method import check_payment_method, check_payment_methods
 from postpaid.billing.decide_start import Started, decide_start, decide_starts
 from postpaid.billing.finalize import finalize
+from postpaid.billing.follow import follow
 from postpaid.billing.gather_items import put_items_on
 from postpaid.billing.imagine import NOTHING, Imagined, imagine
 from postpaid.billing.manage_discounts import redeem
+from postpaid.billing.manage_retry_schedules import check_retry_schedules
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
+from postpaid.billing.settle import settle
 from postpaid.core.cycles import TRIAL_REMINDER, rescheduled
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, PaymentFailed
 from postpaid.core.invoicing import Invoice, InvoiceStatus
@@ -71,7 +80,7 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
     assert len(moments) == 1, "the customers live at one time"
     wall, act = act.now, act.at(*moments.pop())
     sold = read_catalog(conn, act, asked, locked)
-    collect.check_payment_methods(
+    check_payment_methods(
         conn,
         act,
         [
@@ -80,6 +89,7 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
             if each.default_payment_method_id
         ],
     )
+    check_retry_schedules(conn, act, [each.retry_schedule_id for each in asked])
 
     # Decide.
     made = decide_starts(conn, act, asked, locked, sold)
@@ -97,9 +107,12 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
 
     # Write.
     begun = [each.subscription for each in made]
+    said = []
     for subscription in begun:
         buyer = locked[subscription.customer_id]
-        locked[buyer.id] = replace(buyer, currency=subscription.currency)
+        if buyer.currency != subscription.currency:
+            locked[buyer.id] = replace(buyer, currency=subscription.currency)
+            said.append(customer_updated(buyer, locked[buyer.id]))
     customers.update_invoicing(conn, act.account_id, list(locked.values()))
     redeem(conn, act, *(each.chosen for each in made))
     subscriptions.insert_many(conn, act.account_id, begun)
@@ -110,7 +123,7 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
         invoice_items.insert_many(conn, act.account_id, extras)
         invoices.insert_many(conn, act.account_id, drafts)
         put_items_on(conn, act, drafts)
-    announce(conn, act, [said for each in made for said in _announcements(each, act.now)])
+    announce(conn, act, said + [one for each in made for one in _announcements(each, act.now)])
     payment_of = {
         subscription.id: each.payment_behavior
         for each, subscription in zip(asked, begun, strict=True)
@@ -143,7 +156,7 @@ def _begin_payments(
         for each in final
         if each.status == InvoiceStatus.PAID and each.subscription_id in waiting
     ]
-    collect.follow(conn, act, settled_by_credit, SubscriptionAction.PAY)
+    follow(conn, act, settled_by_credit, SubscriptionAction.PAY)
     due = [
         each
         for each in final
@@ -154,7 +167,7 @@ def _begin_payments(
     subscription_of = {each.id: each.subscription_id or "" for each in final}
     trying: dict[str, list[str]] = {}
     for attempt in attempts:
-        trying.setdefault(subscription_of[attempt.invoice_id], []).append(attempt.id)
+        trying.setdefault(subscription_of[attempt.invoice_id or ""], []).append(attempt.id)
     return trying
 
 
@@ -185,7 +198,7 @@ def finish(database: Database, act: Act, begun: Begun) -> None:
         attempts = payments.load(conn, act.account_id, begun.attempt_ids)
         act = _at_customers_time(conn, act, begun.subscription_id)
     pending = [each for each in attempts.values() if each.status == AttemptStatus.PENDING]
-    collect.settle(database, act, pending)
+    settle(database, act, pending)
     if begun.payment_behavior != PaymentBehavior.ERROR_IF_INCOMPLETE:
         return
     with database.transaction() as conn:
@@ -249,7 +262,8 @@ def update_subscription(
             code="subscription_canceled",
         )
     if method_id := changed.get("default_payment_method_id"):
-        collect.check_payment_method(conn, act, customer.id, method_id)
+        check_payment_method(conn, act, customer.id, method_id)
+    check_retry_schedules(conn, act, [changed.get("retry_schedule_id")])
     fields = with_collection(before, with_stops(before, changed, act.now))
     after = rescheduled(replace(before, **fields), act.now)
     if after != before:

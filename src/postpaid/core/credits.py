@@ -28,6 +28,7 @@ class BalanceReason(StrEnum):
     APPLIED_TO_INVOICE = "applied_to_invoice"
     UNAPPLIED_FROM_INVOICE = "unapplied_from_invoice"
     CREDIT_NOTE = "credit_note"
+    INVOICE_OVERPAID = "invoice_overpaid"
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ class Invoice:
     effective_at: datetime | None = None
     uncollectible_reason: str | None = None
     numbered_by: Numbering | None = None
+    parked: str | None = None  # why the draft could not be finalized by itself
     lines: tuple[Line, ...] = field(default=())
 
     @property
@@ -370,6 +371,7 @@ def finalized(
         next_attempt_at=None,
         due_at=due_at,
         finalized_at=now,
+        parked=None,
     )
     return final if final.amount_due else paid(final, now=now, amount=0)
 
@@ -385,6 +387,13 @@ def paid(invoice: Invoice, *, now: datetime, amount: int, out_of_band: bool = Fa
         attempted=True,
         paid_at=now,
     )
+
+
+def paid_in_part(invoice: Invoice, *, now: datetime, amount: int) -> Invoice:
+    """The invoice after ``amount`` minor units, which pay it if nothing remains then."""
+    if amount >= invoice.amount_remaining:
+        return paid(invoice, now=now, amount=invoice.amount_remaining)
+    return replace(invoice, amount_paid=invoice.amount_paid + amount, attempted=True)
 
 
 def voided(invoice: Invoice, *, now: datetime) -> Invoice:

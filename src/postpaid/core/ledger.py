@@ -49,6 +49,7 @@ class LedgerKind(StrEnum):
     INVOICE_UNCOLLECTIBLE = "invoice_uncollectible"
     PAYMENT = "payment"
     PAYMENT_OUT_OF_BAND = "payment_out_of_band"
+    PAYMENT_EXCESS = "payment_excess"
     CREDIT_NOTE = "credit_note"
     CREDIT_NOTE_VOIDED = "credit_note_voided"
     BALANCE_ADJUSTED = "balance_adjusted"
@@ -155,6 +156,13 @@ def payment(
     kind = _K.PAYMENT_OUT_OF_BAND if out_of_band else _K.PAYMENT
     cash = _leg(_A.CASH_OUT_OF_BAND if out_of_band else _A.CASH)
     return _of_invoice(kind, source_id, invoice, {cash: amount, _claim(invoice): -amount})
+
+
+def excess_payment(moved: BalanceTransaction, *, source_id: str) -> Transaction:
+    """More was paid than was owed, or after it was: the customer has credit for it."""
+    legs = {_leg(_A.CASH): -moved.amount, _BALANCE: moved.amount}
+    kind = _K.PAYMENT_EXCESS
+    return _made(kind, source_id, moved.customer_id, moved.invoice_id, moved.currency, legs)
 
 
 # ─── Credit notes ────────────────────────────────────────────────────────────────────────────

@@ -232,6 +232,8 @@ class Subscription:
     schedule_id: str | None = None
     invoice_settings: Mapping[str, Any] | None = None
     payment_settings: Mapping[str, Any] | None = None
+    retry_schedule_id: str | None = None
+    paused_reason: str | None = None
     items: tuple[Item, ...] = field(default=())
 
 
@@ -280,15 +282,19 @@ def with_collection(subscription: Subscription, changed: Mapping[str, Any]) -> d
     return fields
 
 
-def paused(subscription: Subscription, *, now: datetime) -> Subscription:
+def paused(
+    subscription: Subscription, *, now: datetime, reason: str | None = None
+) -> Subscription:
     """The subscription paused at ``now``: until it is resumed, nothing is billed.
 
-    It still ends when it was to end at a date.
+    It still ends when it was to end at a date. ``reason`` is Stripe's word for what did it, where
+    that was neither a request nor a trial's end.
     """
     return replace(
         subscription,
         status=next_status(subscription.status, SubscriptionAction.PAUSE),
         paused_at=now,
+        paused_reason=reason,
         closes_at=subscription.cancel_at,
         pause_behavior=None,
         pause_resumes_at=None,

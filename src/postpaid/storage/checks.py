@@ -197,6 +197,11 @@ SELECT i.account_id, i.id, i.status, s.count
                 WHEN 'uncollectible' THEN 'invoice.marked_uncollectible' END
  WHERE i.status <> 'draft'
    AND s.count IS DISTINCT FROM 1
+   AND NOT EXISTS (  -- of an invoice as old as events that were deleted, its own may be gone too
+           SELECT FROM retention_marks m
+            WHERE m.account_id = i.account_id
+              AND m.kind = 'events'
+              AND substr(i.id, 4, 8) < substr(m.first_id, 5, 8))
 """
 
 PARKED = """

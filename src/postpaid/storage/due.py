@@ -62,6 +62,42 @@ SELECT least(
                 WHERE p.account_id = s.account_id
                   AND p.id = s.subscription_id
                   AND p.parked IS NOT NULL)),
+       (SELECT min(retry_at)
+          FROM invoices i
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND retry_at IS NOT NULL
+           AND NOT EXISTS (
+               SELECT
+                 FROM payment_attempts a
+                WHERE a.account_id = i.account_id
+                  AND a.invoice_id = i.id
+                  AND a.status IN ('pending', 'processing'))),
+       (SELECT min(gives_up_at)
+          FROM invoices
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND gives_up_at IS NOT NULL),
+       (SELECT min(reminds_at)
+          FROM invoices
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND reminds_at IS NOT NULL),
+       (SELECT min(renews_at) - make_interval(hours => 24 * (
+               SELECT upcoming_days
+                 FROM accounts
+                WHERE account_id = %(account_id)s))
+          FROM subscriptions
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND renews_at IS NOT NULL
+           AND upcoming_for IS DISTINCT FROM renews_at),
+       (SELECT min(p.expires_in)::timestamp AT TIME ZONE 'UTC'
+          FROM customers c
+          JOIN payment_methods p ON p.account_id = c.account_id AND p.customer_id = c.id
+         WHERE c.account_id = %(account_id)s
+           AND c.clock_id = %(clock_id)s
+           AND p.expires_in IS DISTINCT FROM p.expiry_said),
        (SELECT 'epoch'::timestamptz  -- at once
           FROM thresholds_reached
          WHERE account_id = %(account_id)s
@@ -78,10 +114,10 @@ def earliest(conn: Connection, account_id: int, clock_id: str) -> datetime | Non
 
 
 CLOCKS_OF_ATTEMPTS = """
-SELECT a.id, i.clock_id, t.frozen_at
+SELECT a.id, p.clock_id, t.frozen_at
   FROM payment_attempts a
-  JOIN invoices i ON i.account_id = a.account_id AND i.id = a.invoice_id
-  LEFT JOIN test_clocks t ON t.account_id = i.account_id AND t.id = i.clock_id
+  JOIN payment_intents p ON p.account_id = a.account_id AND p.id = a.payment_intent_id
+  LEFT JOIN test_clocks t ON t.account_id = p.account_id AND t.id = p.clock_id
  WHERE a.account_id = %(account_id)s
    AND a.id = ANY(%(ids)s)
 """
@@ -90,6 +126,6 @@ SELECT a.id, i.clock_id, t.frozen_at
 def clocks_of_attempts(
     conn: Connection, account_id: int, ids: Sequence[str]
 ) -> dict[str, tuple[str | None, datetime | None]]:
-    """The test clock of each attempt's invoice and its time; None and None by the wall clock."""
+    """The test clock of each attempt's customer and its time; None and None by the wall clock."""
     rows = conn.execute(CLOCKS_OF_ATTEMPTS, {"account_id": account_id, "ids": list(ids)})
     return {attempt_id: (clock_id, frozen_at) for attempt_id, clock_id, frozen_at in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from postpaid.core.invoicing import Numbering
@@ -35,23 +36,33 @@ def take(conn: Connection, account_id: int, count: int) -> Taken | None:
 
 @dataclass(frozen=True, slots=True)
 class BillingSettings:
-    """How an account's invoices are numbered, and where its days begin."""
+    """How an account's invoices are numbered, where its days begin, and how it is paid.
+
+    ``retry_schedule_id`` is None for the built-in one. A renewal is announced ``upcoming_days``
+    before (None: not at all), and a sent invoice is called to mind ``reminder_days`` before it is
+    due.
+    """
 
     invoice_numbering: Numbering
     invoice_prefix: str | None
     next_invoice_sequence: int
     time_zone: str
+    retry_schedule_id: str | None
+    upcoming_days: int | None
+    reminder_days: Sequence[int]
 
 
 LOCK_SETTINGS = """
-SELECT invoice_numbering, invoice_prefix, next_invoice_sequence, time_zone
+SELECT invoice_numbering, invoice_prefix, next_invoice_sequence, time_zone, retry_schedule_id,
+       upcoming_days, reminder_days
   FROM accounts
  WHERE account_id = %(account_id)s
    FOR NO KEY UPDATE
 """
 
 LOAD_SETTINGS = """
-SELECT invoice_numbering, invoice_prefix, next_invoice_sequence, time_zone
+SELECT invoice_numbering, invoice_prefix, next_invoice_sequence, time_zone, retry_schedule_id,
+       upcoming_days, reminder_days
   FROM accounts
  WHERE account_id = %(account_id)s
 """
@@ -74,7 +85,8 @@ def load_settings(conn: Connection, account_id: int) -> BillingSettings:
 UPDATE_SETTINGS = """
 UPDATE accounts
    SET invoice_numbering = %(invoice_numbering)s, invoice_prefix = %(invoice_prefix)s,
-       time_zone = %(time_zone)s
+       time_zone = %(time_zone)s, retry_schedule_id = %(retry_schedule_id)s,
+       upcoming_days = %(upcoming_days)s, reminder_days = %(reminder_days)s
  WHERE account_id = %(account_id)s
 """
 
@@ -86,6 +98,9 @@ def update_settings(conn: Connection, account_id: int, settings: BillingSettings
         "invoice_numbering": settings.invoice_numbering,
         "invoice_prefix": settings.invoice_prefix,
         "time_zone": settings.time_zone,
+        "retry_schedule_id": settings.retry_schedule_id,
+        "upcoming_days": settings.upcoming_days,
+        "reminder_days": list(settings.reminder_days),
     }
     conn.execute(UPDATE_SETTINGS, parameters)
 

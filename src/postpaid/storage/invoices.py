@@ -66,6 +66,7 @@ COLUMNS = (
     "effective_at",
     "uncollectible_reason",
     "numbered_by",
+    "parked",
 )
 CHANGING = (
     "id",
@@ -149,7 +150,7 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
        total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
-       uncollectible_reason, numbered_by
+       uncollectible_reason, numbered_by, parked
   FROM invoices
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -178,7 +179,7 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
        total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
-       uncollectible_reason, numbered_by
+       uncollectible_reason, numbered_by, parked
   FROM invoices
  WHERE account_id = %(account_id)s
    AND (%(status)s::text IS NULL OR status = %(status)s)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import psycopg
 
@@ -23,21 +24,32 @@ class AttemptStatus(StrEnum):
     """Pending until the gateway's answer is known."""
 
     PENDING = "pending"
+    ACTION_REQUIRED = "action_required"  # the gateway waits for the customer
+    PROCESSING = "processing"  # the gateway waits for a bank
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELED = "canceled"  # given up before the customer acted
+
+
+UNSETTLED = frozenset(
+    {AttemptStatus.PENDING, AttemptStatus.ACTION_REQUIRED, AttemptStatus.PROCESSING}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentAttempt:
-    """One try to be paid ``amount`` minor units for an invoice.
+    """One try to be paid ``amount`` minor units, for a payment intent.
 
-    Its id is the idempotency key the gateway is given, so asking twice charges once.
-    ``leased_until`` (wall clock) says until when whoever is asking may still be at it.
+    Its id is the idempotency key the gateway is given, so asking twice charges once. ``asked`` says
+    how often that was, and ``leased_until`` (wall clock) until when nobody else shall ask.
+    ``on_session``: the customer is there to authenticate. It is not made before the attempt that
+    it ``replaces``, which waits for the customer, is certain not to be charged.
     """
 
     id: str
-    invoice_id: str
-    customer_id: str
+    payment_intent_id: str
+    invoice_id: str | None
+    customer_id: str | None
     payment_method_id: str
     gateway: str
     gateway_token: str
@@ -45,17 +57,28 @@ class PaymentAttempt:
     currency: str
     status: AttemptStatus
     automatic: bool
+    on_session: bool
+    asked: int
+    replaces: str | None
     gateway_reference: str | None
     failure_code: str | None
     decline_code: str | None
     failure_message: str | None
+    next_action: Mapping[str, Any] | None
+    amount_refunded: int
     leased_until: datetime | None
     attempted_at: datetime
     settled_at: datetime | None
 
+    @property
+    def charge_id(self) -> str:
+        """What the attempt is called once it has charged, or failed to: Stripe's charge."""
+        return self.id.replace("pa_", "ch_", 1)
+
 
 COLUMNS = (
     "id",
+    "payment_intent_id",
     "invoice_id",
     "customer_id",
     "payment_method_id",
@@ -65,10 +88,15 @@ COLUMNS = (
     "currency",
     "status",
     "automatic",
+    "on_session",
+    "asked",
+    "replaces",
     "gateway_reference",
     "failure_code",
     "decline_code",
     "failure_message",
+    "next_action",
+    "amount_refunded",
     "leased_until",
     "attempted_at",
     "settled_at",
@@ -80,6 +108,8 @@ OUTCOME = (
     "failure_code",
     "decline_code",
     "failure_message",
+    "next_action",
+    "leased_until",
     "settled_at",
 )
 _values = values_of(*COLUMNS)
@@ -88,7 +118,7 @@ _values = values_of(*COLUMNS)
 def insert_many(conn: Connection, account_id: int, attempts: Sequence[PaymentAttempt]) -> None:
     """Write attempts that are about to be made.
 
-    Raises ``Conflict`` when an invoice already has one without an outcome, or is paid.
+    Raises ``Conflict`` when a payment intent already has one without an outcome, or is paid.
     """
     try:
         copy_into(
@@ -98,13 +128,14 @@ def insert_many(conn: Connection, account_id: int, attempts: Sequence[PaymentAtt
             ((account_id, *_values(each)) for each in attempts),
         )
     except psycopg.errors.UniqueViolation as error:
-        raise Conflict("A payment of this invoice is already under way.") from error
+        raise Conflict("This payment is already under way.") from error
 
 
 LOAD = """
-SELECT id, invoice_id, customer_id, payment_method_id, gateway, gateway_token, amount, currency,
-       status, automatic, gateway_reference, failure_code, decline_code, failure_message,
-       leased_until, attempted_at, settled_at
+SELECT id, payment_intent_id, invoice_id, customer_id, payment_method_id, gateway, gateway_token,
+       amount, currency, status, automatic, on_session, asked, replaces, gateway_reference,
+       failure_code, decline_code, failure_message, next_action, amount_refunded, leased_until,
+       attempted_at, settled_at
   FROM payment_attempts
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -118,38 +149,86 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Pay
     return {row.id: row for row in rows}
 
 
-PENDING = """
-SELECT id, invoice_id, customer_id, payment_method_id, gateway, gateway_token, amount, currency,
-       status, automatic, gateway_reference, failure_code, decline_code, failure_message,
-       leased_until, attempted_at, settled_at
+UNSETTLED_OF = """
+SELECT id, payment_intent_id, invoice_id, customer_id, payment_method_id, gateway, gateway_token,
+       amount, currency, status, automatic, on_session, asked, replaces, gateway_reference,
+       failure_code, decline_code, failure_message, next_action, amount_refunded, leased_until,
+       attempted_at, settled_at
   FROM payment_attempts
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
-   AND status = 'pending'
+   AND status IN ('pending', 'action_required', 'processing')
+ ORDER BY status = 'action_required' DESC, id
 """
+
+
+def unsettled_of(
+    conn: Connection, account_id: int, invoice_ids: Sequence[str]
+) -> dict[str, PaymentAttempt]:
+    """The attempt of each invoice that may yet succeed, by invoice id.
+
+    One under way goes before one that waits for the customer, which it replaces.
+    """
+    parameters = {"account_id": account_id, "invoice_ids": list(invoice_ids)}
+    rows = fetch(conn, PaymentAttempt, UNSETTLED_OF, parameters)
+    return {row.invoice_id: row for row in rows if row.invoice_id}
 
 
 def pending_of(
     conn: Connection, account_id: int, invoice_ids: Sequence[str]
 ) -> dict[str, PaymentAttempt]:
-    """The attempt without an outcome of each invoice that has one, by invoice id."""
-    parameters = {"account_id": account_id, "invoice_ids": list(invoice_ids)}
-    return {row.invoice_id: row for row in fetch(conn, PaymentAttempt, PENDING, parameters)}
+    """The attempt under way of each invoice that has one, by invoice id; it may succeed by itself.
+
+    One that waits for the customer is not under way: it can be given up.
+    """
+    unsettled = unsettled_of(conn, account_id, invoice_ids)
+    return {
+        key: each for key, each in unsettled.items() if each.status != AttemptStatus.ACTION_REQUIRED
+    }
+
+
+OF_INTENTS = """
+SELECT id, payment_intent_id, invoice_id, customer_id, payment_method_id, gateway, gateway_token,
+       amount, currency, status, automatic, on_session, asked, replaces, gateway_reference,
+       failure_code, decline_code, failure_message, next_action, amount_refunded, leased_until,
+       attempted_at, settled_at
+  FROM payment_attempts
+ WHERE account_id = %(account_id)s
+   AND payment_intent_id = ANY(%(intent_ids)s)
+   AND status = ANY(%(statuses)s)
+ ORDER BY id
+"""
+
+
+def of_intents(
+    conn: Connection,
+    account_id: int,
+    intent_ids: Iterable[str],
+    *,
+    statuses: Iterable[AttemptStatus],
+) -> list[PaymentAttempt]:
+    """The attempts at these payment intents that are in one of the statuses, oldest first."""
+    parameters = {
+        "account_id": account_id,
+        "intent_ids": list(intent_ids),
+        "statuses": [each.value for each in statuses],
+    }
+    return fetch(conn, PaymentAttempt, OF_INTENTS, parameters)
 
 
 PENDING_ON_CLOCK = """
 SELECT a.id
   FROM payment_attempts a
-  JOIN invoices i ON i.account_id = a.account_id AND i.id = a.invoice_id
+  JOIN payment_intents p ON p.account_id = a.account_id AND p.id = a.payment_intent_id
  WHERE a.account_id = %(account_id)s
    AND a.status = 'pending'
-   AND i.clock_id = %(clock_id)s
+   AND p.clock_id = %(clock_id)s
  ORDER BY a.id
 """
 
 
 def pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> list[PaymentAttempt]:
-    """The attempts without an outcome at invoices on the test clock."""
+    """The attempts without an outcome at what is to be collected on the test clock."""
     parameters = {"account_id": account_id, "clock_id": clock_id}
     ids = [row[0] for row in conn.execute(PENDING_ON_CLOCK, parameters)]
     return list(load(conn, account_id, ids).values()) if ids else []
@@ -161,7 +240,7 @@ UPDATE payment_attempts a
   FROM (SELECT account_id, id
           FROM payment_attempts
          WHERE account_id = %(account_id)s
-           AND status = 'pending'
+           AND status IN ('pending', 'action_required', 'processing')
            AND leased_until < %(now)s
          ORDER BY leased_until
          LIMIT %(limit)s
@@ -175,7 +254,10 @@ RETURNING a.id
 def claim_unsettled(
     conn: Connection, account_id: int, *, now: datetime, leased_until: datetime, limit: int
 ) -> list[str]:
-    """Ids of attempts whose asker is thought dead; they are ours to ask about until the lease."""
+    """Ids of attempts to ask about now, as the asker is thought dead, or the gateway needs time.
+
+    They are ours until the lease.
+    """
     parameters = {
         "account_id": account_id,
         "now": now,
@@ -185,22 +267,58 @@ def claim_unsettled(
     return [row[0] for row in conn.execute(CLAIM_UNSETTLED, parameters)]
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """That the gateway is asked about an attempt for the ``asked``-th time.
+
+    ``given_up``: nobody wants the payment any more.
+    """
+
+    id: str
+    asked: int
+    given_up: bool
+
+
+BEGIN_ASKING = """
+UPDATE payment_attempts a
+   SET asked = a.asked + 1
+  FROM payment_intents p
+ WHERE a.account_id = %(account_id)s
+   AND a.id = ANY(%(ids)s)
+   AND a.status IN ('pending', 'action_required', 'processing')
+   AND p.account_id = a.account_id
+   AND p.id = a.payment_intent_id
+RETURNING a.id, a.asked, p.status = 'canceled' AS given_up
+"""
+
+
+def begin_asking(conn: Connection, account_id: int, ids: Sequence[str]) -> dict[str, Asking]:
+    """Write down that the gateway is about to be asked about these attempts.
+
+    Those that have their outcome by now are left out.
+    """
+    rows = fetch(conn, Asking, BEGIN_ASKING, {"account_id": account_id, "ids": list(ids)})
+    return {row.id: row for row in rows}
+
+
 SETTLE = """
 UPDATE payment_attempts a
    SET status = r.status, gateway_reference = r.gateway_reference,
        failure_code = r.failure_code, decline_code = r.decline_code,
-       failure_message = r.failure_message, settled_at = r.settled_at, leased_until = NULL
+       failure_message = r.failure_message, next_action = r.next_action,
+       leased_until = r.leased_until, settled_at = r.settled_at
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, gateway_reference text, failure_code text, decline_code text,
-       failure_message text, settled_at timestamptz)
+       failure_message text, next_action json, leased_until timestamptz, settled_at timestamptz)
  WHERE a.account_id = %(account_id)s
    AND a.id = r.id
-   AND a.status = 'pending'
+   AND a.status IN ('pending', 'action_required', 'processing')
+   AND a.status <> r.status
 RETURNING a.id
 """
 
 
 def settle(conn: Connection, account_id: int, attempts: Sequence[PaymentAttempt]) -> set[str]:
-    """Write the outcomes; return the ids of those that had none before."""
+    """Write what the gateway said; return the ids of those to which that was new."""
     parameters = {"account_id": account_id, "rows": as_json_rows(attempts, OUTCOME)}
     return {row[0] for row in conn.execute(SETTLE, parameters)}

@@ -52,15 +52,22 @@ UPDATE subscriptions s
    AND s.account_id = i.account_id
    AND s.id = i.subscription_id
    AND s.latest_invoice_id = i.id
+RETURNING s.id, i.id
 """
 
 
-def move_latest(conn: Connection, account_id: int, revision_by_original: Mapping[str, str]) -> None:
-    """A subscription whose latest invoice was revised has the revision as its latest."""
-    if revision_by_original:
-        parameters = {
-            "account_id": account_id,
-            "original_ids": list(revision_by_original),
-            "revision_ids": list(revision_by_original.values()),
-        }
-        conn.execute(MOVE_LATEST, parameters)
+def move_latest(
+    conn: Connection, account_id: int, revision_by_original: Mapping[str, str]
+) -> dict[str, str]:
+    """A subscription whose latest invoice was revised has the revision as its latest.
+
+    Returns what their latest invoices were, by subscription.
+    """
+    if not revision_by_original:
+        return {}
+    parameters = {
+        "account_id": account_id,
+        "original_ids": list(revision_by_original),
+        "revision_ids": list(revision_by_original.values()),
+    }
+    return {row[0]: row[1] for row in conn.execute(MOVE_LATEST, parameters)}

@@ -60,6 +60,8 @@ COLUMNS = (
     "schedule_id",
     "invoice_settings",
     "payment_settings",
+    "retry_schedule_id",
+    "paused_reason",
 )
 CHANGING = (
     "id",
@@ -104,6 +106,8 @@ CHANGING = (
     "schedule_id",
     "invoice_settings",
     "payment_settings",
+    "retry_schedule_id",
+    "paused_reason",
 )
 _values = values_of(*COLUMNS)
 
@@ -130,7 +134,7 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        proration_discounts, usage_invoicing, discount_ids, tax_rate_ids, threshold_amount,
        threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
-       invoice_settings, payment_settings
+       invoice_settings, payment_settings, retry_schedule_id, paused_reason
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -267,7 +271,7 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        proration_discounts, usage_invoicing, discount_ids, tax_rate_ids, threshold_amount,
        threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
-       invoice_settings, payment_settings
+       invoice_settings, payment_settings, retry_schedule_id, paused_reason
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
@@ -342,7 +346,8 @@ UPDATE subscriptions s
        minimum_amount = r.minimum_amount, maximum_amount = r.maximum_amount,
        pending_update = r.pending_update, pending_update_expires_at = r.pending_update_expires_at,
        schedule_id = r.schedule_id, invoice_settings = r.invoice_settings,
-       payment_settings = r.payment_settings,
+       payment_settings = r.payment_settings, retry_schedule_id = r.retry_schedule_id,
+       paused_reason = r.paused_reason,
        parked = CASE WHEN r.ended_at IS NULL THEN s.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, closes_at timestamptz, expires_at timestamptz,
@@ -357,7 +362,8 @@ UPDATE subscriptions s
        proration_discounts text, usage_invoicing text, discount_ids text[], tax_rate_ids text[],
        threshold_amount bigint, threshold_resets_anchor boolean, minimum_amount bigint,
        maximum_amount bigint, pending_update jsonb, pending_update_expires_at timestamptz,
-       schedule_id text, invoice_settings jsonb, payment_settings jsonb)
+       schedule_id text, invoice_settings jsonb, payment_settings jsonb,
+       retry_schedule_id text, paused_reason text)
  WHERE s.account_id = %(account_id)s
    AND s.id = r.id
 """

@@ -148,12 +148,13 @@ def test_a_key_that_is_under_way_is_in_use(
     assert answer.json()["error"]["type"] == "idempotency_error"
     assert answer.json()["error"]["code"] == "idempotency_key_in_use"
     with database.transaction() as conn:
-        left = idempotency.find(conn, account.account_id, "k")
+        left = idempotency.find(conn, account.account_id, "v1", "k")
         assert left is not None
         assert left.unfinished == {"id": gadget}
         assert idempotency.take_over(
             conn,
             account.account_id,
+            "v1",
             "k",
             now=clock.now() + timedelta(minutes=5),
             leased_until=clock.now(),

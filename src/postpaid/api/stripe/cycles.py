@@ -10,6 +10,7 @@ from annotated_types import MaxLen
 from postpaid.api.stripe.lists import seconds
 from postpaid.api.stripe.params import (
     Boolean,
+    Id,
     Integer,
     Params,
     Text,
@@ -81,6 +82,7 @@ class SettingFields(Params):
     cancel_at: Unsettable[Timestamp | CancelAt] = None
     invoice_settings: InvoiceSettings | None = None
     payment_settings: PaymentSettings | None = None
+    retry_schedule: Unsettable[Id] = None
     trial_settings: TrialSettings | None = None
     usage_invoicing: UsageInvoicing | None = None
 
@@ -162,6 +164,8 @@ def _settings(params: SettingFields, before: Subscription | None = None) -> dict
     if params.payment_settings is not None:
         had = dict(before.payment_settings or {}) if before else {}
         fields["payment_settings"] = had | params.payment_settings.given()
+    if "retry_schedule" in params.model_fields_set:
+        fields["retry_schedule_id"] = params.retry_schedule
     return fields
 
 
@@ -195,6 +199,7 @@ def cycles_to_stripe(subscription: Subscription) -> dict[str, Any]:
             "payment_method_types": payment.get("payment_method_types"),
             "save_default_payment_method": payment.get("save_default_payment_method") or "off",
         },
+        "retry_schedule": subscription.retry_schedule_id,
         "status_details": _status_details(subscription),
         "time_zone": subscription.zone,
         "trial_end": seconds(subscription.trial_end_at),
@@ -223,7 +228,8 @@ def _status_details(subscription: Subscription) -> dict[str, Any] | None:
     return {
         "paused": {
             "subscription": {
-                "type": "trial_end_without_payment_method" if by_trial else "pause_requested"
+                "type": subscription.paused_reason
+                or ("trial_end_without_payment_method" if by_trial else "pause_requested")
             },
             "transitioned_at": seconds(subscription.paused_at),
             "type": "subscription",

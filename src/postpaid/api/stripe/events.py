@@ -13,6 +13,7 @@ from annotated_types import Len
 from postpaid.api.stripe import (
     alerts,
     backfills,
+    charges,
     coupons,
     credit_grants,
     credit_notes,
@@ -20,8 +21,10 @@ from postpaid.api.stripe import (
     discounts,
     error_reports,
     invoice_items,
+    invoice_payments,
     invoice_shapes,
     meters,
+    payment_intents,
     payment_methods,
     prices,
     products,
@@ -30,9 +33,10 @@ from postpaid.api.stripe import (
     subscription_shapes,
     tax_rates,
     test_clocks,
+    webhook_endpoints,
 )
 from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import ListParams, Text, TimeRange
+from postpaid.api.stripe.params import Boolean, ListParams, Text, TimeRange
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import ErrorReport
@@ -43,20 +47,24 @@ from postpaid.core.credits import CreditGrant, GrantTransaction
 from postpaid.core.discounts import Coupon, Discount, PromotionCode
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoice_items import InvoiceItem
+from postpaid.core.invoice_payments import InvoicePayment
 from postpaid.core.invoicing import Invoice, InvoiceStatus
+from postpaid.core.payment_intents import PaymentIntent
 from postpaid.core.schedules import Schedule
 from postpaid.core.subscriptions import Subscription
 from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
-from postpaid.storage import events, invoice_lines
+from postpaid.storage import deliveries, events, invoice_lines
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 from postpaid.storage.events import Event
 from postpaid.storage.meters import Meter
 from postpaid.storage.paging import Rows
 from postpaid.storage.payment_methods import PaymentMethod
+from postpaid.storage.payments import PaymentAttempt
 from postpaid.storage.test_clocks import TestClock
 from postpaid.storage.usage_backfills import UsageBackfill
+from postpaid.storage.webhook_endpoints import WebhookEndpoint
 
 routes = Routes("Events")
 
@@ -65,6 +73,7 @@ API_VERSION = "2026-10-28.endive"
 
 class EventList(ListParams):
     created: TimeRange | None = None
+    delivery_success: Boolean | None = None
     type: Annotated[str, Text(100)] | None = None
     types: Annotated[list[Annotated[str, Text(100)]], Len(1, 20)] | None = None
 
@@ -85,6 +94,7 @@ def list_(call: Call, params: EventList) -> dict[str, Any]:
             types=types,
             created_from=created_from,
             created_before=created_before,
+            delivered=params.delivery_success,
         )
         shown = to_stripe(conn, call.act, found.rows)
         return listing("/v1/events", Rows(shown, found.has_more), lambda each: each)
@@ -159,12 +169,17 @@ KINDS = {
     "invoiceitem": _Kind(InvoiceItem, invoice_items.render_many),
     "meter": _Kind(Meter, _each(meters.to_stripe)),
     "meter_error_report": _Kind(ErrorReport, _each(error_reports.to_stripe)),
+    "charge": _Kind(PaymentAttempt, charges.render_many),
+    "invoice_payment": _Kind(InvoicePayment, _each(invoice_payments.to_stripe)),
+    "payment_intent": _Kind(PaymentIntent, payment_intents.render_many),
     "payment_method": _Kind(PaymentMethod, _each(payment_methods.to_stripe)),
     "price": _Kind(Price, _each(prices.to_stripe)),
     "product": _Kind(Product, _each(products.to_stripe)),
     "subscription": _Kind(Subscription, subscription_shapes.render_many),
     "test_clock": _Kind(TestClock, _each(test_clocks.to_stripe)),
     "usage_backfill": _Kind(UsageBackfill, _each(backfills.to_stripe)),
+    "webhook_endpoint": _Kind(WebhookEndpoint, _each(webhook_endpoints.to_stripe)),
+    "upcoming_invoice": _Kind(Invoice, invoice_shapes.render_upcoming),
     "triggered_alert": _Kind(TriggeredAlert, _each(alerts.triggered_to_stripe)),
 }
 
@@ -193,6 +208,7 @@ def to_stripe(conn: Connection, act: Act, shown: Sequence[Event]) -> list[dict[s
         rendered = kind.render(conn, act, former)
         before |= {event.id: each for event, each in zip(changed, rendered, strict=True)}
 
+    pending = deliveries.pending_counts(conn, act.account_id, [event.id for event in shown])
     return [
         {
             "id": event.id,
@@ -203,7 +219,7 @@ def to_stripe(conn: Connection, act: Act, shown: Sequence[Event]) -> list[dict[s
             "created": seconds(event.created_at),
             "data": _data(objects[event.id], before.get(event.id)),
             "livemode": act.livemode,
-            "pending_webhooks": 0,
+            "pending_webhooks": pending.get(event.id, 0),
             "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
             "type": event.type,
         }

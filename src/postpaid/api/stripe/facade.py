@@ -54,7 +54,12 @@ class Facade:
     """Answers Stripe's requests from one database."""
 
     def __init__(
-        self, database: Database, resources: Iterable[Routes], *, body_bytes_max: int
+        self,
+        database: Database,
+        resources: Iterable[Routes],
+        *,
+        body_bytes_max: int,
+        allowed_networks: tuple[str, ...] = (),
     ) -> None:
         self._database = database
         self._router = Router(route for routes in resources for route in routes.routes)
@@ -62,6 +67,7 @@ class Facade:
         self._sessions = SessionAuthenticator(self._find_session)
         self._gatherer = Gatherer(database)
         self._body_bytes_max = body_bytes_max
+        self._allowed_networks = allowed_networks
         self._threads = CapacityLimiter(database.pool_size)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,11 +104,13 @@ class Facade:
                 new_id=ids.new_id,
                 request_id=request.id,
                 idempotency_key=request.idempotency_key,
+                api=request.api,
             ),
             database=self._database,
             operation=route.operation,
             parameters={"path": path_parameters, "given": request.parameters},
             expand=plan(route.returns, paths, many=route.many),
+            allowed_networks=self._allowed_networks,
         )
         params = _validate(route.params or Params, given)
         if route.gathered:
@@ -191,6 +199,11 @@ class Request:
     @property
     def is_v2(self) -> bool:
         return self.raw_path.startswith(b"/v2/")
+
+    @property
+    def api(self) -> str:
+        """Whose idempotency keys these are (Stripe: a key is good for one API)."""
+        return "v2" if self.is_v2 else "v1"
 
     @property
     def idempotency_key(self) -> str | None:

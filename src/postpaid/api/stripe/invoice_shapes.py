@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from postpaid.api.stripe import invoice_payments
 from postpaid.api.stripe.expand import expandable, includable, loaded, loader, nested
 from postpaid.api.stripe.lists import seconds
 from postpaid.billing.finalize import recipient
 from postpaid.billing.perform import Act
 from postpaid.core.credits import with_balance
+from postpaid.core.invoice_payments import of_intent
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
 from postpaid.core.lines import Line
 from postpaid.core.money import plain
 from postpaid.core.tax_totals import subtotal_excluding_tax, total_excluding_tax
 from postpaid.core.values import replace
-from postpaid.storage import customers, invoices
+from postpaid.storage import customers, invoices, payment_intents
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
@@ -67,6 +69,22 @@ def preview_to_stripe(conn: Connection, act: Act, invoice: Invoice) -> dict[str,
     ]
     shown["lines"]["has_more"] = False
     return shown
+
+
+def render_upcoming(conn: Connection, act: Act, shown: Sequence[Invoice]) -> list[dict[str, Any]]:
+    """Invoices that were announced before there were any: they have no ids (Stripe)."""
+    rates = tax_rates_of(conn, act, (each.tax_rate_ids for each in shown))
+    return [_upcoming_to_stripe(each, rates, livemode=act.livemode) for each in shown]
+
+
+def _upcoming_to_stripe(invoice: Invoice, rates: TaxRates, *, livemode: bool) -> dict[str, Any]:
+    shown = to_stripe(invoice, rates, livemode=livemode)
+    lines = [
+        each | {"id": each["id"].replace("il_", "il_tmp_", 1), "invoice": None}
+        for each in shown["lines"]["data"]
+    ]
+    url = f"/v1/invoices/upcoming/lines?subscription={invoice.subscription_id}"
+    return shown | {"id": None, "lines": shown["lines"] | {"data": lines, "url": url}}
 
 
 def to_stripe(invoice: Invoice, rates: TaxRates | None = None, *, livemode: bool) -> dict[str, Any]:
@@ -126,7 +144,7 @@ def to_stripe(invoice: Invoice, rates: TaxRates | None = None, *, livemode: bool
         "hosted_invoice_url": None,
         "invoice_pdf": None,
         "issuer": {"account": None, "type": "self"},
-        "last_finalization_error": None,
+        "last_finalization_error": _finalization_error(invoice),
         "latest_revision": invoice.latest_revision_id,
         "lines": {
             "object": "list",
@@ -176,6 +194,33 @@ def to_stripe(invoice: Invoice, rates: TaxRates | None = None, *, livemode: bool
         ),
         "total_taxes": taxes_to_stripe(invoice.total_taxes),
         "webhooks_delivered_at": seconds(invoice.created_at),
+    }
+
+
+def _finalization_error(invoice: Invoice) -> dict[str, Any] | None:
+    """Why the draft was not finalized by itself, when it should have been."""
+    if invoice.parked is None:
+        return None
+    unknown = (
+        "advice_code",
+        "charge",
+        "code",
+        "decline_code",
+        "doc_url",
+        "network_advice_code",
+        "network_decline_code",
+        "param",
+        "payment_intent",
+        "payment_method",
+        "payment_method_type",
+        "request_log_url",
+        "setup_intent",
+        "source",
+    )
+    return {
+        **dict.fromkeys(unknown),
+        "message": invoice.parked,
+        "type": "invalid_request_error",
     }
 
 
@@ -319,46 +364,22 @@ def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str,
 
 
 def _payments(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, Any]:
-    """The one payment that settles each final invoice: Stripe's invoice payment."""
-    found = invoices.load(conn, act.account_id, ids, with_lines=False)
+    """What is to settle each final invoice: Stripe's invoice payments."""
+    made = payment_intents.of_invoices(conn, act.account_id, ids)
+    shown: dict[str, list[dict[str, Any]]] = {key: [] for key in ids}
+    for intent in made:
+        assert intent.invoice_id is not None
+        payment = of_intent(intent, is_default=True)
+        shown[intent.invoice_id].append(invoice_payments.to_stripe(payment, livemode=act.livemode))
     return {
         key: {
             "object": "list",
-            "data": [_invoice_payment(each, livemode=act.livemode)]
-            if each.payment_intent_id
-            else [],
+            "data": data,
             "has_more": False,
-            "total_count": 1 if each.payment_intent_id else 0,
+            "total_count": len(data),
             "url": "/v1/invoice_payments",
         }
-        for key, each in found.items()
-    }
-
-
-def _invoice_payment(invoice: Invoice, *, livemode: bool) -> dict[str, Any]:
-    assert invoice.payment_intent_id is not None
-    status = {InvoiceStatus.PAID: "paid", InvoiceStatus.VOID: "canceled"}
-    return {
-        "id": invoice.payment_intent_id.replace("pi_", "inpay_", 1),
-        "object": "invoice_payment",
-        "amount_paid": invoice.amount_paid or None,
-        "amount_requested": invoice.amount_due,
-        "created": seconds(invoice.finalized_at),
-        "currency": invoice.currency,
-        "invoice": invoice.id,
-        "is_default": True,
-        "livemode": livemode,
-        "payment": {
-            "charge": None,
-            "payment_intent": invoice.payment_intent_id,
-            "payment_record": None,
-            "type": "payment_intent",
-        },
-        "status": status.get(invoice.status, "open"),
-        "status_transitions": {
-            "canceled_at": seconds(invoice.voided_at),
-            "paid_at": seconds(invoice.paid_at),
-        },
+        for key, data in shown.items()
     }
 
 

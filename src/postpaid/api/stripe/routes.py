@@ -48,6 +48,7 @@ class Call:
     body: bytes = b""  # with its headers, by lower-case name, where it is not parameters
     headers: Mapping[str, str] = field(default_factory=dict)
     answer: Answer | None = None  # set by a write
+    allowed_networks: tuple[str, ...] = ()  # that webhooks may go to, beside all public ones
 
     def read(self, fn: Callable[[Connection], Object]) -> Object:
         """What ``fn`` reads, expanded."""
@@ -57,6 +58,20 @@ class Call:
     def write(self, fn: Callable[[Connection], Object]) -> Object:
         """What ``fn`` did in its transaction, expanded; or what it had done for the same key."""
         return self._perform(lambda conn: self._expanded(conn, fn(conn)))
+
+    def write_and_show(
+        self,
+        fn: Callable[[Connection], Object],
+        show: Callable[[Connection, Object], Object],
+    ) -> Object:
+        """What ``show`` makes of what ``fn`` did, as things are now; a repeat sees them anew.
+
+        Only what ``fn`` returns is remembered with the key: ids, and nothing that is secret. So v2
+        wants it (Stripe: a repeat returns an updated response).
+        """
+        done = self._perform(fn)
+        with self.database.connection() as conn:
+            return self._expanded(conn, show(conn, done))
 
     def write_anew(self, fn: Callable[[Connection], Object]) -> Object:
         """What ``fn`` did, expanded, and not remembered with any key: a repeat does it again.

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 from annotated_types import Len
 
 from postpaid.api.stripe import error_reports
+from postpaid.api.stripe import events as events_v1
 from postpaid.api.stripe.lists import iso
+from postpaid.api.stripe.pages import invalid_page, neighbours, page_of
 from postpaid.api.stripe.params import Id, Instant, Integer, Params, Text
 from postpaid.api.stripe.routes import Call, Routes
+from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import ErrorReport
-from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.errors import NotFound
 from postpaid.storage import events
 from postpaid.storage.database import Connection
 from postpaid.storage.events import Event
-from postpaid.storage.paging import Page, Rows
 
 routes = Routes("Events in v2")
 
 PREFIX = "v1."  # of the types: they are v1's objects
+OWN_PREFIX = "v2."  # of those that v1 does not know
 URL = "/v2/core/events"
 TYPES_MAX = 20
 MILLISECOND = timedelta(milliseconds=1)  # what an instant is shown with
@@ -42,6 +45,9 @@ RELATED = {
     "invoiceitem": ("invoiceitem", "/v1/invoiceitems/"),
     "meter": ("billing.meter", "/v1/billing/meters/"),
     "meter_error_report": ("billing.meter", "/v1/billing/meters/"),
+    "charge": ("charge", "/v1/charges/"),
+    "invoice_payment": ("invoice_payment", "/v1/invoice_payments/"),
+    "payment_intent": ("payment_intent", "/v1/payment_intents/"),
     "payment_method": ("payment_method", "/v1/payment_methods/"),
     "price": ("price", "/v1/prices/"),
     "product": ("product", "/v1/products/"),
@@ -52,6 +58,15 @@ RELATED = {
     "test_clock": ("test_helpers.test_clock", "/v1/test_helpers/test_clocks/"),
     "triggered_alert": ("billing.alert", "/v1/billing/alerts/"),
     "usage_backfill": ("usage.backfill", "/v1/usage/backfills/"),
+    "webhook_endpoint": ("webhook_endpoint", "/v1/webhook_endpoints/"),
+}
+
+# The same of types that v1 does not know.
+OF_OWN = {
+    "v2.core.event_destination.ping": (
+        "v2.core.event_destination",
+        "/v2/core/event_destinations/",
+    )
 }
 
 
@@ -87,7 +102,7 @@ def list_(call: Call, params: ThinEventList) -> dict[str, Any]:
     created_from, created_before = params.created.bounds if params.created else (None, None)
 
     def read(conn: Connection) -> dict[str, Any]:
-        page = _page(params)
+        page = page_of(params.page, params.limit)
         try:
             found = events.list_page(
                 conn,
@@ -99,10 +114,10 @@ def list_(call: Call, params: ThinEventList) -> dict[str, Any]:
                 created_before=created_before,
             )
         except NotFound:
-            raise _invalid_page(params) from None
+            raise invalid_page(params.page) from None
         return {
-            "data": [to_stripe(each, livemode=call.act.livemode) for each in found.rows],
-            **_neighbours(params, page, found),
+            "data": with_changes(conn, call.act, found.rows),
+            **neighbours(URL, _query(params), page, found),
         }
 
     return call.read(read)
@@ -116,67 +131,65 @@ def retrieve(call: Call, event: str) -> dict[str, Any]:
         found = events.find(conn, call.act.account_id, event)
         if found is None:
             raise NotFound.of("event", event)
-        return to_stripe(found, livemode=call.act.livemode)
+        return with_changes(conn, call.act, [found])[0]
 
     return call.read(read)
 
 
 def _stored_types(types: Sequence[str]) -> list[str]:
     """As they are stored, without v1's prefix; a type without it is of no event of ours."""
-    return [name.removeprefix(PREFIX) for name in types if name.startswith(PREFIX)]
+    return [name.removeprefix(PREFIX) for name in types if name.startswith((PREFIX, OWN_PREFIX))]
 
 
-# ─── Pages ───────────────────────────────────────────────────────────────────────────────────
-
-AFTER, BEFORE = "after-", "before-"  # what a page's name begins with; an event's id is the rest
-
-
-def _page(params: ThinEventList) -> Page:
-    name = params.page
-    if name is None:
-        return Page(limit=params.limit)
-    if name.startswith(AFTER):
-        return Page(limit=params.limit, after=name.removeprefix(AFTER))
-    if name.startswith(BEFORE):
-        return Page(limit=params.limit, before=name.removeprefix(BEFORE))
-    raise _invalid_page(params)
-
-
-def _invalid_page(params: ThinEventList) -> InvalidRequest:
-    return InvalidRequest(
-        f"Invalid page: {(params.page or '')[:40]}; follow next_page_url.", param="page"
-    )
-
-
-def _neighbours(params: ThinEventList, page: Page, found: Rows[Event]) -> dict[str, str | None]:
-    """The paths of the next, older page and of the one before; null where there is none.
-
-    Where we came from there is a page, if only of the event that we came from.
-    """
-    older = found.has_more if page.before is None else bool(found.rows)
-    newer = found.has_more if page.before is not None else page.after is not None
-    rows = found.rows
-    return {
-        "next_page_url": _url(params, AFTER + rows[-1].id) if rows and older else None,
-        "previous_page_url": _url(params, BEFORE + rows[0].id) if rows and newer else None,
-    }
-
-
-def _url(params: ThinEventList, page: str) -> str:
+def _query(params: ThinEventList) -> list[tuple[str, str]]:
+    """What a page is asked for beside its name."""
     query: list[tuple[str, str]] = [("limit", str(params.limit))]
     if params.object_id is not None:
         query.append(("object_id", params.object_id))
     if params.created is not None:
         query += [(f"created[{name}]", at) for name, at in params.created.spelled.items()]
     query += [(f"types[{place}]", name) for place, name in enumerate(params.types or ())]
-    return f"{URL}?{urlencode([*query, ('page', page)])}"
+    return query
 
 
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
 
 
+def with_changes(conn: Connection, act: Act, shown: Sequence[Event]) -> list[dict[str, Any]]:
+    """Events with what changed of their objects, before and after, in v1's shape.
+
+    A few statements for all of them.
+    """
+    changed = [event for event in shown if event.previous is not None]
+    snapshots = {each["id"]: each["data"] for each in events_v1.to_stripe(conn, act, changed)}
+    return [
+        to_stripe(event, livemode=act.livemode) | {"changes": _changes(snapshots.get(event.id))}
+        for event in shown
+    ]
+
+
+def _changes(data: dict[str, Any] | None) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    before: dict[str, Any] = data["previous_attributes"]
+    return {"before": before, "after": _likewise(before, data["object"])}
+
+
+def _likewise(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What is now where something else was, as deep as that was told."""
+    after: dict[str, Any] = {}
+    for key, was in before.items():
+        value = now.get(key)
+        both = isinstance(was, dict) and isinstance(value, dict)
+        after[key] = _likewise(was, value or {}) if both else value
+    return after
+
+
 def to_stripe(event: Event, *, livemode: bool) -> dict[str, Any]:
-    """An event without its object; a report of rejected usage has its data in it."""
+    """An event without its object, as it is delivered: what changed has to be fetched.
+
+    A report of rejected usage has its data in it.
+    """
     report = None
     if event.object_type == "meter_error_report":
         report = msgspec.json.decode(event.snapshot, type=ErrorReport)
@@ -191,8 +204,13 @@ def to_stripe(event: Event, *, livemode: bool) -> dict[str, Any]:
         "reason": _reason(event),
         "related_object": _related(event),
         "snapshot_event": event.id,
-        "type": PREFIX + event.type,
+        "type": shown_type(event.type),
     }
+
+
+def shown_type(event_type: str) -> str:
+    """A type as v2 has it."""
+    return event_type if event_type.startswith(OWN_PREFIX) else PREFIX + event_type
 
 
 def _reason(event: Event) -> dict[str, Any] | None:
@@ -204,8 +222,9 @@ def _reason(event: Event) -> dict[str, Any] | None:
 
 
 def _related(event: Event) -> dict[str, str] | None:
-    if event.object_type not in RELATED or not event.object_id:
+    found = OF_OWN.get(event.type) or RELATED.get(event.object_type)
+    if found is None or not event.object_id:
         return None
-    object_type, path = RELATED[event.object_type]
+    object_type, path = found
     url = path + quote(event.object_id, safe="")
     return {"id": event.object_id, "type": object_type, "url": url}

@@ -1,173 +1,184 @@
-"""The ``test`` gateway: Stripe's test cards, which take no money and always do the same.
+"""The ``test`` gateway: test cards and bank accounts, which take no money and always do the same.
 
-What a card does is written on it, so an outcome depends on nothing but the request: asking again
-with the same key says the same again, without anything to remember.
+What they do is written on them, so an outcome depends on nothing but the request: asking again
+with the same key says the same again, without anything to remember. References carry what a later
+question needs to know.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
 from hashlib import sha256
-from typing import Literal
 
-from postpaid.outside.gateways.protocol import ChargeRequest, Declined, Outcome, Succeeded
+from postpaid.outside.gateways.protocol import (
+    Absent,
+    ChargeRequest,
+    Declined,
+    Outcome,
+    Processing,
+    RefundRequest,
+    RequiresAction,
+    SetupRequest,
+    Succeeded,
+    Unknown,
+)
+from postpaid.outside.gateways.test_cards import (
+    AUTHENTICATION_FAILED,
+    AUTHENTICATION_REQUIRED,
+    Authentication,
+    Decline,
+    Fault,
+    Refunds,
+    TestBankAccount,
+    TestCard,
+    TestMeans,
+    means_of_token,
+)
 
 NAME = "test"
+SLOW_S = 1.0
+FIRST_S = 1.0  # what was first asked longer ago than this is asked again, and then is heard
 
-Brand = Literal["amex", "diners", "discover", "jcb", "mastercard", "unionpay", "visa"]
-Funding = Literal["credit", "debit", "prepaid"]
-
-
-@dataclass(frozen=True, slots=True)
-class Decline:
-    """How a card says no; with ``only_off_session``, to a customer who is not there."""
-
-    code: str
-    decline_code: str | None
-    message: str
-    only_off_session: bool = False
-
-
-_NO = "Your card was declined."
-GENERIC = Decline("card_declined", "generic_decline", _NO)
-INSUFFICIENT = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
-LOST = Decline("card_declined", "lost_card", _NO)
-STOLEN = Decline("card_declined", "stolen_card", _NO)
-VELOCITY = Decline(
-    "card_declined",
-    "card_velocity_exceeded",
-    "Your card was declined for making repeated attempts too frequently or exceeding its amount "
-    "limit.",
-)
-FRAUDULENT = Decline("card_declined", "fraudulent", _NO)
-EXPIRED = Decline("expired_card", "expired_card", "Your card has expired.")
-INCORRECT_CVC = Decline("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect.")
-PROCESSING_ERROR = Decline(
-    "processing_error",
-    "processing_error",
-    "An error occurred while processing your card. Try again in a little bit.",
-)
-AUTHENTICATION = Decline(
-    "authentication_required",
-    "authentication_required",
-    "Your card was declined. This transaction requires authentication.",
-    only_off_session=True,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TestCard:
-    """A card that exists only here: what is printed on it, and what it says when charged."""
-
-    token: str
-    number: str
-    brand: Brand = "visa"
-    funding: Funding = "credit"
-    country: str = "US"
-    decline: Decline | None = None
-
-    @property
-    def last4(self) -> str:
-        return self.number[-4:]
-
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same number, which it does not give away."""
-        return sha256(self.number.encode()).hexdigest()[:16]
-
-
-CARDS = [
-    TestCard("pm_card_visa", "4242424242424242"),
-    TestCard("pm_card_visa_debit", "4000056655665556", funding="debit"),
-    TestCard("pm_card_mastercard", "5555555555554444", "mastercard"),
-    TestCard("pm_card_mastercard_debit", "5200828282828210", "mastercard", "debit"),
-    TestCard("pm_card_mastercard_prepaid", "5105105105105100", "mastercard", "prepaid"),
-    TestCard("pm_card_amex", "378282246310005", "amex"),
-    TestCard("pm_card_discover", "6011111111111117", "discover"),
-    TestCard("pm_card_diners", "3056930009020004", "diners"),
-    TestCard("pm_card_jcb", "3566002020360505", "jcb", country="JP"),
-    TestCard("pm_card_unionpay", "6200000000000005", "unionpay", country="CN"),
-    # By country.
-    TestCard("pm_card_us", "4242424242424242"),
-    TestCard("pm_card_at", "4000000400000008", country="AT"),
-    TestCard("pm_card_au", "4000000360000006", country="AU"),
-    TestCard("pm_card_be", "4000000560000004", country="BE"),
-    TestCard("pm_card_br", "4000000760000002", country="BR"),
-    TestCard("pm_card_ca", "4000001240000000", country="CA"),
-    TestCard("pm_card_ch", "4000007560000009", country="CH"),
-    TestCard("pm_card_cn", "4000001560000002", country="CN"),
-    TestCard("pm_card_de", "4000002760000016", country="DE"),
-    TestCard("pm_card_es", "4000007240000007", country="ES"),
-    TestCard("pm_card_fr", "4000002500000003", country="FR"),
-    TestCard("pm_card_gb", "4000008260000000", country="GB"),
-    TestCard("pm_card_hk", "4000003440000004", country="HK"),
-    TestCard("pm_card_ie", "4000003720000005", country="IE"),
-    TestCard("pm_card_in", "4000003560000008", country="IN"),
-    TestCard("pm_card_it", "4000003800000008", country="IT"),
-    TestCard("pm_card_jp", "4000003920000003", country="JP"),
-    TestCard("pm_card_mx", "4000004840008001", country="MX"),
-    TestCard("pm_card_nl", "4000005280000002", country="NL"),
-    TestCard("pm_card_nz", "4000005540000008", country="NZ"),
-    TestCard("pm_card_se", "4000007520000008", country="SE"),
-    TestCard("pm_card_sg", "4000007020000003", country="SG"),
-    # Those that say no.
-    TestCard("pm_card_chargeCustomerFail", "4000000000000341", decline=GENERIC),
-    TestCard("pm_card_visa_chargeDeclined", "4000000000000002", decline=GENERIC),
-    TestCard("pm_card_chargeDeclined", "4000000000000002", decline=GENERIC),
-    TestCard(
-        "pm_card_visa_chargeDeclinedInsufficientFunds", "4000000000009995", decline=INSUFFICIENT
-    ),
-    TestCard("pm_card_chargeDeclinedInsufficientFunds", "4000000000009995", decline=INSUFFICIENT),
-    TestCard("pm_card_visa_chargeDeclinedLostCard", "4000000000009987", decline=LOST),
-    TestCard("pm_card_chargeDeclinedLostCard", "4000000000009987", decline=LOST),
-    TestCard("pm_card_visa_chargeDeclinedStolenCard", "4000000000009979", decline=STOLEN),
-    TestCard("pm_card_chargeDeclinedStolenCard", "4000000000009979", decline=STOLEN),
-    TestCard(
-        "pm_card_visa_chargeDeclinedVelocityLimitExceeded", "4000000000006975", decline=VELOCITY
-    ),
-    TestCard("pm_card_chargeDeclinedExpiredCard", "4000000000000069", decline=EXPIRED),
-    TestCard("pm_card_chargeDeclinedIncorrectCvc", "4000000000000127", decline=INCORRECT_CVC),
-    TestCard("pm_card_chargeDeclinedProcessingError", "4000000000000119", decline=PROCESSING_ERROR),
-    TestCard("pm_card_radarBlock", "4100000000000019", decline=FRAUDULENT),
-    TestCard(
-        "pm_card_authenticationRequired", "4000002760003184", "visa", "credit", "DE", AUTHENTICATION
-    ),
-    TestCard(
-        "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds",
-        "4000008260003178",
-        country="GB",
-        decline=INSUFFICIENT,
-    ),
-]
-
-# Of two names for one number the first is the number's own.
-_BY_TOKEN = {card.token: card for card in CARDS}
-_BY_NUMBER = {card.number: card for card in reversed(CARDS)}
-
-
-def card_of_token(token: str) -> TestCard | None:
-    """The card of ``pm_card_visa``, or of ``tok_visa``, which is the same card."""
-    if token.startswith("tok_"):
-        token = "pm_card_" + token.removeprefix("tok_")
-    return _BY_TOKEN.get(token)
-
-
-def card_of_number(number: str) -> TestCard | None:
-    """The card with this number, its digits only."""
-    return _BY_NUMBER.get(number)
+_REFUND_MARKS = {
+    Refunds.PEND: "pendingRefund",
+    Refunds.FAIL: "refundFail",
+    Refunds.REFUSED: "refundRefused",
+}
 
 
 class TestGateway:
-    """A `Gateway` that answers by its table of cards, and charges nobody."""
+    """A `Gateway` that answers by its tables, and charges nobody."""
 
     name = NAME
 
     def charge(self, request: ChargeRequest) -> Outcome:
-        card = card_of_token(request.token)
-        if card is None:
-            return Declined("resource_missing", None, f"No such card: '{request.token}'")
-        reference = "ch_" + sha256(request.idempotency_key.encode()).hexdigest()[:24]
-        no = card.decline
-        if no is not None and (request.off_session or not no.only_off_session):
-            return Declined(no.code, no.decline_code, no.message, reference)
-        return Succeeded(reference)
+        """Raises ``TimeoutError`` for the card that does."""
+        means = means_of_token(request.token)
+        if means is None:
+            return _no_such(request.token)
+        if isinstance(means, TestBankAccount):
+            return Processing(_charge_reference(means, request))
+        first = request.age_s < FIRST_S
+        match means.fault:
+            case Fault.SLOW:
+                time.sleep(SLOW_S)
+            case Fault.UNDECIDED:
+                return Unknown("The gateway does not know.")
+            case Fault.TIMEOUT if first:
+                raise TimeoutError("The gateway did not answer in time.")
+            case Fault.ANSWER_LOST | Fault.REQUEST_LOST if first:
+                return Unknown("The connection was lost before an answer came.")
+        return _charged(means, request)
+
+    def ask(self, request: ChargeRequest, reference: str | None) -> Outcome | Absent:
+        means = means_of_token(request.token)
+        if means is None:
+            return Absent()
+        if isinstance(means, TestBankAccount):
+            return _debited(means, request)
+        match means.fault:
+            case Fault.UNDECIDED:
+                return Unknown("The gateway does not know.")
+            case Fault.REQUEST_LOST | Fault.TIMEOUT if reference is None:
+                return Absent()
+        return _charged(means, request)
+
+    def cancel(self, request: ChargeRequest, reference: str | None) -> Outcome | Absent:
+        """What waits for its customer, or for a bank that never decides, is given up."""
+        outcome = self.ask(request, reference)
+        if isinstance(outcome, RequiresAction | Processing):
+            return Declined("canceled", None, "The payment was canceled.", outcome.reference)
+        return outcome
+
+    def authenticate(self, request: ChargeRequest, *, succeeds: bool) -> Outcome:
+        """What becomes of a charge once its customer has acted, in one way or the other."""
+        means = means_of_token(request.token)
+        if not isinstance(means, TestCard):
+            return _no_such(request.token)
+        reference = _charge_reference(means, request)
+        if not succeeds:
+            return _declined(AUTHENTICATION_FAILED, reference)
+        return _declined(means.decline, reference) if means.decline else Succeeded(reference)
+
+    def refund(self, request: RefundRequest) -> Outcome:
+        reference = "re_" + _hashed(request.idempotency_key)
+        match _refunds_of(request):
+            case Refunds.SUCCEED:
+                return Succeeded(reference)
+            case Refunds.REFUSED:
+                return _refund_failed(reference)
+        return Processing(reference)
+
+    def ask_refund(self, request: RefundRequest, reference: str | None) -> Outcome | Absent:
+        told = "re_" + _hashed(request.idempotency_key)
+        match _refunds_of(request):
+            case Refunds.SUCCEED | Refunds.PEND:
+                return Succeeded(told)
+        return _refund_failed(told)
+
+    def set_up(self, request: SetupRequest) -> Outcome:
+        means = means_of_token(request.token)
+        reference = "seti_" + _hashed(request.idempotency_key)
+        if means is None:
+            return _no_such(request.token)
+        if isinstance(means, TestBankAccount):
+            return Succeeded(reference)
+        if means.decline is not None and not means.can_be_set_up:
+            return _declined(means.decline, reference)
+        if means.authentication == Authentication.NEVER or means.token == _ALREADY_SET_UP:
+            return Succeeded(reference)
+        if request.off_session:
+            return _declined(AUTHENTICATION_REQUIRED, reference)
+        return RequiresAction(reference)
+
+
+_ALREADY_SET_UP = "pm_card_authenticationRequiredSetupForOffSession"
+
+
+def _charged(card: TestCard, request: ChargeRequest) -> Outcome:
+    """What the card says to a charge that arrived, now and whenever it is asked again."""
+    reference = _charge_reference(card, request)
+    if card.authentication != Authentication.NEVER and not request.off_session:
+        return RequiresAction(reference)
+    if card.authentication == Authentication.ALWAYS:
+        return _declined(AUTHENTICATION_REQUIRED, reference)
+    return _declined(card.decline, reference) if card.decline else Succeeded(reference)
+
+
+def _debited(account: TestBankAccount, request: ChargeRequest) -> Outcome:
+    """What came of a debit, which was under way when it was asked for."""
+    reference = _charge_reference(account, request)
+    if account.stays_processing:
+        return Processing(reference)
+    return _declined(account.decline, reference) if account.decline else Succeeded(reference)
+
+
+def _charge_reference(means: TestMeans, request: ChargeRequest) -> str:
+    """The charge's name, with how its refunds go: a refund knows nothing else of the card."""
+    mark = _REFUND_MARKS.get(means.refunds, "") if isinstance(means, TestCard) else ""
+    return f"ch_{mark and mark + '_'}{_hashed(request.idempotency_key)}"
+
+
+def _refunds_of(request: RefundRequest) -> Refunds:
+    for refunds, mark in _REFUND_MARKS.items():
+        if request.charge_reference.startswith(f"ch_{mark}_"):
+            return refunds
+    return Refunds.SUCCEED
+
+
+def _hashed(key: str) -> str:
+    return sha256(key.encode()).hexdigest()[:24]
+
+
+def _declined(decline: Decline, reference: str) -> Declined:
+    return Declined(decline.code, decline.decline_code, decline.message, reference)
+
+
+def _refund_failed(reference: str) -> Declined:
+    return Declined(
+        "expired_or_canceled_card", None, "The card that was charged takes no refund.", reference
+    )
+
+
+def _no_such(token: str) -> Declined:
+    return Declined("resource_missing", None, f"No such PaymentMethod: '{token}'")

@@ -1,0 +1,122 @@
+"""Charges as Stripe shows them: payment attempts that reached their gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.lists import seconds
+from postpaid.billing.perform import Act
+from postpaid.storage import payment_methods, payments
+from postpaid.storage.database import Connection
+from postpaid.storage.payment_methods import PaymentMethod
+from postpaid.storage.payments import AttemptStatus, PaymentAttempt
+
+STATUSES = {AttemptStatus.SUCCEEDED: "succeeded", AttemptStatus.FAILED: "failed"}
+
+
+def render_many(
+    conn: Connection, act: Act, shown: Sequence[PaymentAttempt]
+) -> list[dict[str, Any]]:
+    """Charges, with what was charged as it is by now."""
+    ids = {each.payment_method_id for each in shown}
+    methods = payment_methods.load(conn, act.account_id, ids)
+    return [
+        to_stripe(each, methods.get(each.payment_method_id), livemode=act.livemode)
+        for each in shown
+    ]
+
+
+def to_stripe(
+    attempt: PaymentAttempt, method: PaymentMethod | None, *, livemode: bool
+) -> dict[str, Any]:
+    """The charge that the attempt is, at ``method``."""
+    paid = attempt.status == AttemptStatus.SUCCEEDED
+    return {
+        "id": attempt.charge_id,
+        "object": "charge",
+        "amount": attempt.amount,
+        "amount_captured": attempt.amount if paid else 0,
+        "amount_refunded": attempt.amount_refunded,
+        "application": None,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "authorization_code": None,
+        "balance_transaction": None,
+        "billing_details": _billing_details(method),
+        "calculated_statement_descriptor": None,
+        "captured": paid,
+        "created": seconds(attempt.attempted_at),
+        "currency": attempt.currency,
+        "customer": attempt.customer_id,
+        "description": None,
+        "disputed": False,
+        "failure_balance_transaction": None,
+        "failure_code": attempt.failure_code,
+        "failure_message": attempt.failure_message,
+        "fraud_details": None,
+        "level3": None,
+        "livemode": livemode,
+        "metadata": {},
+        "on_behalf_of": None,
+        "outcome": _outcome(attempt),
+        "paid": paid,
+        "payment_intent": attempt.payment_intent_id,
+        "payment_method": attempt.payment_method_id,
+        "payment_method_details": _details(method),
+        "presentment_details": None,
+        "radar_options": None,
+        "receipt_email": None,
+        "receipt_number": None,
+        "receipt_url": None,
+        "refunded": paid and attempt.amount_refunded == attempt.amount,
+        "review": None,
+        "shipping": None,
+        "source": None,
+        "source_transfer": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": STATUSES.get(attempt.status, "pending"),
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+
+
+def _billing_details(method: PaymentMethod | None) -> dict[str, Any]:
+    said: Mapping[str, Any] = method.billing_details if method else {}
+    return {key: said.get(key) for key in ("address", "email", "name", "phone", "tax_id")}
+
+
+def _details(method: PaymentMethod | None) -> dict[str, Any] | None:
+    if method is None:
+        return None
+    return {"type": method.type, method.type: dict(method.card or {})}
+
+
+def _outcome(attempt: PaymentAttempt) -> dict[str, Any] | None:
+    if attempt.status not in STATUSES:
+        return None
+    paid = attempt.status == AttemptStatus.SUCCEEDED
+    return {
+        "advice_code": None,
+        "network_advice_code": None,
+        "network_decline_code": None,
+        "network_status": "approved_by_network" if paid else "declined_by_network",
+        "reason": attempt.decline_code,
+        "risk_level": None,
+        "rule": None,
+        "seller_message": "Payment complete." if paid else attempt.failure_message,
+        "type": "authorized" if paid else "issuer_declined",
+    }
+
+
+@loader("charge")
+def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    attempt_ids = [each.replace("ch_", "pa_", 1) for each in ids]
+    found = payments.load(conn, act.account_id, attempt_ids)
+    return {each["id"]: each for each in render_many(conn, act, list(found.values()))}
+
+
+expandable("charge", "customer", load="customer")
+expandable("charge", "payment_intent", load="payment_intent")

@@ -1,0 +1,243 @@
+"""Deliver events: take what is due to an endpoint, sign it, and write down what came of it.
+
+``take`` and ``record`` are one short transaction each, and between them the endpoint is asked
+without any. A deliverer that dies in between leaves a lease that runs out; so every event arrives
+at least once, and first arrivals are in order for each subject.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.perform import Act
+from postpaid.core.deliveries import (
+    DELAYS,
+    LEASE,
+    DeliveryStatus,
+    EndpointStatus,
+    Facade,
+    Outcome,
+    Payload,
+    is_given_up_on,
+    next_attempt_at,
+)
+from postpaid.core.values import replace
+from postpaid.outside.webhooks.sign import signatures
+from postpaid.storage import deliveries, events, webhook_endpoints
+from postpaid.storage.database import Connection, Database
+from postpaid.storage.deliveries import Attempt, Delivery
+from postpaid.storage.events import Event
+from postpaid.storage.vault import Vault
+from postpaid.storage.webhook_endpoints import WebhookEndpoint
+
+log = logging.getLogger(__name__)
+
+TRAIN = 20  # deliveries of one subject that are taken at once
+USER_AGENT = "Postpaid/1.0 (+https://github.com/postpaid/postpaid)"
+
+Render = Callable[[Connection, Act, Sequence[Event]], Sequence[Mapping[str, Any]]]
+Renders = Mapping[tuple[Facade, Payload], Render]
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A delivery that is ours, with the bytes that are sent; none where they cannot be made."""
+
+    delivery: Delivery
+    body: bytes | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was taken for an endpoint: each subject's messages in order, until the lease ends."""
+
+    endpoint: WebhookEndpoint
+    secrets: Sequence[str]
+    trains: Sequence[Sequence[Message]]
+    leased_until: datetime
+
+    def headers(self, message: Message, *, now: datetime) -> dict[str, str]:
+        """What is sent beside the body; the id is the same in every attempt."""
+        assert message.body is not None
+        return {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": USER_AGENT,
+            **signatures(message.delivery.event_id, message.body, self.secrets, now=now),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of a delivery that was ours; without an outcome it was not tried."""
+
+    delivery: Delivery
+    outcome: Outcome | None
+
+
+def take(
+    database: Database, act: Act, endpoint_id: str, renders: Renders, *, limit: int
+) -> Taken | None:
+    """Up to ``limit`` deliveries of the endpoint, ours for a minute of the wall clock.
+
+    None when nothing is due, or another deliverer is at this endpoint right now.
+    """
+    leased_until = act.now + LEASE
+    with database.transaction() as conn:
+        endpoint = webhook_endpoints.lock_if_free(conn, act.account_id, endpoint_id)
+        if endpoint is None:
+            return None
+        claimed = deliveries.claim(
+            conn,
+            act.account_id,
+            endpoint_id,
+            now=act.now,
+            leased_until=leased_until,
+            limit=limit,
+            train=TRAIN,
+        )
+        if not claimed:
+            return None
+        sealed = webhook_endpoints.secrets_of(conn, act.account_id, endpoint_id)
+        assert sealed is not None, "it is enabled, thus not deleted"
+    secrets = _open(database.vault, sealed, now=act.now)
+
+    with database.connection() as conn:
+        found = events.load(conn, act.account_id, [each.event_id for each in claimed])
+        render = renders[endpoint.facade, endpoint.payload]
+        bodies = _render(conn, act, list(found.values()), render)
+    trains: dict[str, list[Message]] = {}
+    for delivery in claimed:
+        body = bodies.get(delivery.event_id)
+        problem = None
+        if body is None:
+            gone = delivery.event_id not in found
+            problem = "The event is no longer kept." if gone else "The event cannot be shown."
+        trains.setdefault(delivery.subject_id, []).append(Message(delivery, body, problem))
+    return Taken(endpoint, secrets, list(trains.values()), leased_until)
+
+
+def _open(vault: Vault, sealed: webhook_endpoints.SealedSecrets, *, now: datetime) -> list[str]:
+    """The secrets that sign, the newest first."""
+    secrets = [vault.open(sealed.secret)]
+    until = sealed.previous_secret_until
+    if sealed.previous_secret is not None and until is not None and until > now:
+        secrets.append(vault.open(sealed.previous_secret))
+    return secrets
+
+
+def _render(conn: Connection, act: Act, shown: Sequence[Event], render: Render) -> dict[str, bytes]:
+    """The events' bodies by id; one that cannot be made costs the others nothing."""
+    try:
+        rendered = render(conn, act, shown)
+        return {event.id: _encode(each) for event, each in zip(shown, rendered, strict=True)}
+    except Exception as error:
+        if len(shown) == 1:
+            log.error("Event %s cannot be shown.", shown[0].id, exc_info=error)
+            return {}
+    half = len(shown) // 2
+    return _render(conn, act, shown[:half], render) | _render(conn, act, shown[half:], render)
+
+
+def record(
+    conn: Connection,
+    act: Act,
+    endpoint_id: str,
+    leased_until: datetime,
+    tried: Sequence[Tried],
+    *,
+    delays: Sequence[timedelta] = DELAYS,
+) -> None:
+    """Write down what came of deliveries that were taken with one lease, in the order of sending.
+
+    What was not tried is due again. An endpoint that has only failed for three days is disabled.
+    """
+    # Read.
+    endpoint = webhook_endpoints.lock(conn, act.account_id, [endpoint_id]).get(endpoint_id)
+    if endpoint is None:
+        return  # it was deleted, and its deliveries with it
+
+    # Decide.
+    after = {each.delivery.id: _after(each, delays, now=act.now) for each in tried}
+
+    # Write.
+    ours = deliveries.settle(conn, act.account_id, list(after.values()), leased_until=leased_until)
+    deliveries.release_waiting(
+        conn, act.account_id, endpoint_id, [each.delivery.subject_id for each in tried]
+    )
+    attempts = [
+        Attempt.of(after[each.delivery.id], each.outcome)
+        for each in tried
+        if each.outcome is not None and each.delivery.id in ours
+    ]
+    deliveries.log_attempts(conn, act.account_id, attempts)
+    _judge(conn, act, endpoint, [each.outcome for each in tried if each.outcome is not None])
+
+
+def _after(tried: Tried, delays: Sequence[timedelta], *, now: datetime) -> Delivery:
+    """The delivery as its outcome leaves it."""
+    before, outcome = tried.delivery, tried.outcome
+    if outcome is None:
+        return replace(before, due_at=None)  # due at once, unless an earlier one failed
+    counted = replace(before, attempts=before.attempts + 1)
+    if outcome.delivered:
+        return replace(
+            counted,
+            status=DeliveryStatus.DELIVERED,
+            due_at=None,
+            failures=0,
+            settled_at=outcome.attempted_at,
+        )
+    failures = before.failures + 1
+    due_at = next_attempt_at(before.id, failures, now=now, delays=delays)
+    if due_at is None:
+        return replace(
+            counted,
+            status=DeliveryStatus.FAILED,
+            due_at=None,
+            failures=failures,
+            settled_at=outcome.attempted_at,
+        )
+    return replace(counted, due_at=due_at, failures=failures)
+
+
+def _judge(
+    conn: Connection, act: Act, before: WebhookEndpoint, outcomes: Sequence[Outcome]
+) -> None:
+    """Note whether the endpoint answers well, and disable it when it has not for too long."""
+    if not outcomes:
+        return
+    if any(each.delivered for each in outcomes):
+        after = replace(before, failing_since=None)
+    else:
+        after = replace(before, failing_since=before.failing_since or act.now)
+        if before.status == EndpointStatus.ENABLED and is_given_up_on(
+            after.failing_since, now=act.now
+        ):
+            after = replace(after, status=EndpointStatus.DISABLED)
+    if after == before:
+        return
+    webhook_endpoints.update(conn, act.account_id, after)
+    if after.status != before.status:
+        log.warning(
+            "Webhook endpoint %s was disabled: it has failed since %s.",
+            after.id,
+            after.failing_since,
+        )
+        said = Announcement(
+            "webhook_endpoint.disabled",
+            "webhook_endpoint",
+            after.id,
+            after,
+            changes(before, after),
+        )
+        announce(conn, act, [said])

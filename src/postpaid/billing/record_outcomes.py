@@ -1,0 +1,246 @@
+"""What gateways said of attempts → payment intents, invoices, the ledger, and what follows.
+
+Once each: whoever comes second with an outcome finds the attempt settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.follow import follow, mark_delinquent
+from postpaid.billing.keep_excess import keep_excess
+from postpaid.billing.perform import Act
+from postpaid.billing.post import post
+from postpaid.core import payment_intents as intents
+from postpaid.core.invoice_payments import of_intent
+from postpaid.core.invoicing import Invoice, InvoiceStatus, paid_in_part
+from postpaid.core.ledger import Transaction, payment
+from postpaid.core.payment_intents import PaymentIntent
+from postpaid.core.subscriptions import SubscriptionAction
+from postpaid.core.values import replace
+from postpaid.outside.gateways.protocol import (
+    Absent,
+    Declined,
+    Outcome,
+    Processing,
+    RequiresAction,
+    Succeeded,
+)
+from postpaid.storage import customers, invoices, payment_intents, payments
+from postpaid.storage.database import Connection
+from postpaid.storage.payments import AttemptStatus, PaymentAttempt
+
+RECHECK = timedelta(minutes=10)  # by the wall clock: so often is asked what a bank or customer did
+PAYABLE = (InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)
+
+Answer: TypeAlias = Outcome | Absent
+
+
+@dataclass(slots=True)
+class _Effects:
+    """What the outcomes of a batch come to, before anything of it is written."""
+
+    invoices: dict[str, Invoice] = field(default_factory=dict)  # as they are by now
+    intents: dict[str, PaymentIntent] = field(default_factory=dict)
+    paid: dict[str, Invoice] = field(default_factory=dict)
+    missed: dict[str, Invoice] = field(default_factory=dict)
+    received: list[Transaction] = field(default_factory=list)
+    excess: list[tuple[PaymentAttempt, int]] = field(default_factory=list)
+    first: set[str] = field(default_factory=set)  # the attempts of which nothing was known before
+    said: list[Announcement] = field(default_factory=list)
+
+
+def record_outcomes(
+    conn: Connection,
+    act: Act,
+    attempts: Sequence[PaymentAttempt],
+    outcomes: Mapping[str, Answer],
+) -> None:
+    """Write known outcomes of attempts, by their ids; ``Absent``: it is not charged, ever."""
+    if not attempts:
+        return
+    # Read. The customers are locked first, and only then is anything believed.
+    account_id = act.account_id
+    customers.hold(conn, account_id, [each.customer_id for each in attempts if each.customer_id])
+    concluded = [_concluded(each, outcomes[each.id], act.now) for each in attempts]
+    fresh = payments.settle(conn, account_id, concluded)
+    invoice_ids = [each.invoice_id for each in concluded if each.invoice_id]
+    effects = _Effects(
+        invoices=invoices.load(conn, account_id, invoice_ids, with_lines=False),
+        intents=payment_intents.load(
+            conn, account_id, [each.payment_intent_id for each in concluded]
+        ),
+        first={each.id for each in attempts if each.status == AttemptStatus.PENDING},
+    )
+
+    # Decide.
+    for each in concluded:
+        if each.id in fresh:
+            _decide(act, each, effects)
+
+    # Write.
+    changed = {each.invoice_id for each in concluded if each.id in fresh and each.invoice_id}
+    touched = {each.payment_intent_id for each in concluded if each.id in fresh}
+    invoices.update_many(
+        conn, account_id, [effects.invoices[key] for key in sorted(changed)], before=PAYABLE
+    )
+    payment_intents.update_many(conn, account_id, [effects.intents[key] for key in sorted(touched)])
+    post(conn, act, effects.received)
+    announce(conn, act, effects.said)
+    keep_excess(conn, act, effects.excess)
+    paid_now, missed = list(effects.paid.values()), list(effects.missed.values())
+    follow(conn, act, paid_now, SubscriptionAction.PAY)
+    follow(conn, act, missed, SubscriptionAction.MISS_PAYMENT)
+    by_ourselves = {each.invoice_id for each in concluded if each.automatic}
+    missed_by_us = [invoice for invoice in missed if invoice.id in by_ourselves]
+    mark_delinquent(conn, act, paid_now, delinquent=False)
+    mark_delinquent(conn, act, missed_by_us, delinquent=True)
+
+
+def _decide(act: Act, attempt: PaymentAttempt, effects: _Effects) -> None:
+    """What one outcome does to its payment intent, and to its invoice if it has one."""
+    key = attempt.payment_intent_id
+    intent = effects.intents[key]
+    invoice = effects.invoices.get(attempt.invoice_id or "")
+    said = effects.said
+    if attempt.status == AttemptStatus.CANCELED:
+        return
+    if attempt.status == AttemptStatus.SUCCEEDED:
+        intent = intents.succeeded(
+            intent, attempt.id, attempt.payment_method_id, amount=attempt.amount, now=act.now
+        )
+        said += _of_intent("succeeded", intent), _of_charge("succeeded", attempt)
+        _receive(act, attempt, intent, invoice, effects)
+    elif attempt.status == AttemptStatus.FAILED:
+        intent = intents.declined(intent, attempt.id, _error(attempt))
+        said += _of_intent("payment_failed", intent), _of_charge("failed", attempt)
+        _miss(attempt, invoice, effects, "invoice.payment_failed")
+    elif attempt.status == AttemptStatus.ACTION_REQUIRED:
+        intent = intents.waiting_for_customer(
+            intent, attempt.id, attempt.payment_method_id, attempt.next_action or {}
+        )
+        said.append(_of_intent("requires_action", intent))
+        _miss(attempt, invoice, effects, "invoice.payment_action_required")
+    elif attempt.status == AttemptStatus.PROCESSING:
+        intent = intents.processing(intent, attempt.id, attempt.payment_method_id)
+        said += _of_intent("processing", intent), _of_charge("pending", attempt)
+        if invoice is not None and invoice.status in PAYABLE:
+            effects.invoices[invoice.id] = _tried(invoice, attempt, effects)
+    effects.intents[key] = intent
+
+
+def _receive(
+    act: Act,
+    attempt: PaymentAttempt,
+    intent: PaymentIntent,
+    invoice: Invoice | None,
+    effects: _Effects,
+) -> None:
+    """Money came: for the invoice as far as something is left to pay, beyond that for its customer.
+
+    An invoice may have been paid otherwise, voided or lowered while the gateway was asked.
+    """
+    if invoice is None:
+        return
+    if invoice.status not in PAYABLE:
+        effects.excess.append((attempt, attempt.amount))
+        return
+    tried = _tried(invoice, attempt, effects)
+    applied = min(attempt.amount, tried.amount_remaining)
+    after = paid_in_part(tried, now=act.now, amount=applied)
+    effects.invoices[invoice.id] = after
+    effects.received.append(payment(invoice, applied, source_id=attempt.id))
+    if applied < attempt.amount:
+        effects.excess.append((attempt, attempt.amount - applied))
+    names = ["invoice.updated"]
+    if after.status == InvoiceStatus.PAID:
+        effects.paid[after.id] = after
+        names = ["invoice.paid", "invoice.payment_succeeded"]
+    effects.said += [Announcement(name, "invoice", after.id, after) for name in names]
+    is_default = intent.id == invoice.payment_intent_id
+    made = of_intent(intent, is_default=is_default)
+    effects.said.append(Announcement("invoice_payment.paid", "invoice_payment", made.id, made))
+
+
+def _miss(
+    attempt: PaymentAttempt, invoice: Invoice | None, effects: _Effects, event_type: str
+) -> None:
+    if invoice is None or invoice.status not in PAYABLE:
+        return
+    after = replace(_tried(invoice, attempt, effects), next_attempt_at=None)
+    effects.invoices[after.id] = effects.missed[after.id] = after
+    effects.said.append(Announcement(event_type, "invoice", after.id, after))
+
+
+def _tried(invoice: Invoice, attempt: PaymentAttempt, effects: _Effects) -> Invoice:
+    """Stripe: the first try counts whoever made it, after it only our own; each counts once."""
+    counts = attempt.id in effects.first and (attempt.automatic or not invoice.attempt_count)
+    return replace(
+        invoice, attempted=True, attempt_count=invoice.attempt_count + (1 if counts else 0)
+    )
+
+
+def _concluded(attempt: PaymentAttempt, outcome: Answer, now: datetime) -> PaymentAttempt:
+    if isinstance(outcome, Succeeded):
+        return replace(
+            attempt,
+            status=AttemptStatus.SUCCEEDED,
+            gateway_reference=outcome.reference,
+            next_action=None,
+            leased_until=None,
+            settled_at=now,
+        )
+    if isinstance(outcome, Declined):
+        return replace(
+            attempt,
+            status=AttemptStatus.FAILED,
+            gateway_reference=outcome.reference or attempt.gateway_reference,
+            failure_code=outcome.code,
+            decline_code=outcome.decline_code,
+            failure_message=outcome.message,
+            next_action=None,
+            leased_until=None,
+            settled_at=now,
+        )
+    if isinstance(outcome, Absent):
+        return replace(
+            attempt,
+            status=AttemptStatus.CANCELED,
+            next_action=None,
+            leased_until=None,
+            settled_at=now,
+        )
+    assert attempt.leased_until is not None
+    waiting = replace(
+        attempt,
+        leased_until=attempt.leased_until + RECHECK,
+        gateway_reference=outcome.reference
+        if isinstance(outcome, RequiresAction | Processing)
+        else attempt.gateway_reference,
+    )
+    if isinstance(outcome, RequiresAction):
+        action = {"url": outcome.url, "client_secret": outcome.client_secret}
+        return replace(waiting, status=AttemptStatus.ACTION_REQUIRED, next_action=action)
+    return replace(waiting, status=AttemptStatus.PROCESSING, next_action=None)
+
+
+def _error(attempt: PaymentAttempt) -> dict[str, str | None]:
+    return {
+        "code": attempt.failure_code,
+        "decline_code": attempt.decline_code,
+        "message": attempt.failure_message,
+        "payment_method_id": attempt.payment_method_id,
+        "attempt_id": attempt.id,
+    }
+
+
+def _of_intent(what: str, intent: PaymentIntent) -> Announcement:
+    return Announcement(f"payment_intent.{what}", "payment_intent", intent.id, intent)
+
+
+def _of_charge(what: str, attempt: PaymentAttempt) -> Announcement:
+    return Announcement(f"charge.{what}", "charge", attempt.charge_id, attempt)

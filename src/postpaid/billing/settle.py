@@ -1,0 +1,135 @@
+"""Ask gateways about attempts, and record what they say.
+
+Safe to repeat, by anybody and at any time: an attempt is charged by the first who asks, and every
+later one asks what became of it. It is charged again, with the same key, only when the gateway is
+certain that nothing came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from postpaid.billing.perform import Act
+from postpaid.billing.record_outcomes import record_outcomes
+from postpaid.outside.gateways.protocol import (
+    Absent,
+    ChargeRequest,
+    Declined,
+    Gateway,
+    Outcome,
+    Succeeded,
+    Unknown,
+)
+from postpaid.outside.gateways.test import TestGateway
+from postpaid.storage import payments
+from postpaid.storage.database import Database
+from postpaid.storage.payments import Asking, PaymentAttempt
+
+AT_ONCE = 16  # gateways are asked about so many attempts at a time
+
+Answer: TypeAlias = Outcome | Absent
+
+GATEWAYS: Mapping[str, Gateway] = {"test": TestGateway()}  # those that need no credentials
+
+
+def settle(database: Database, act: Act, attempts: Sequence[PaymentAttempt]) -> None:
+    """Ask the gateway about each attempt and record what it says; safe to repeat.
+
+    An attempt whose outcome stays unknown stays pending, and is asked about again later. ``act`` is
+    at the customers' time.
+    """
+    if not attempts:
+        return
+    ids = [each.id for each in attempts]
+    replaced_ids = [each.replaces for each in attempts if each.replaces]
+    with database.transaction() as conn:
+        asking = payments.begin_asking(conn, act.account_id, ids)
+        replaced = payments.load(conn, act.account_id, replaced_ids) if replaced_ids else {}
+    gateways = _gateways(database, act, attempts)
+    open_ones = [each for each in attempts if each.id in asking]
+
+    def answers(each: PaymentAttempt) -> dict[str, Answer]:
+        gateway = gateways[each.gateway]
+        before = replaced.get(each.replaces or "")
+        return _answers(gateway, gateways, act, each, asking[each.id], before)
+
+    if len(open_ones) > 1 and gateways.keys() - GATEWAYS.keys():
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = list(pool.map(answers, open_ones))
+    else:
+        found = [answers(each) for each in open_ones]
+
+    known = {
+        key: answer
+        for each in found
+        for key, answer in each.items()
+        if not isinstance(answer, Unknown)
+    }
+    # What is replaced is recorded first: it may have been paid in the meantime.
+    both = [*replaced.values(), *open_ones]
+    with database.transaction() as conn:
+        record_outcomes(conn, act, [each for each in both if each.id in known], known)
+
+
+def _answers(
+    gateway: Gateway,
+    gateways: Mapping[str, Gateway],
+    act: Act,
+    attempt: PaymentAttempt,
+    asking: Asking,
+    before: PaymentAttempt | None,
+) -> dict[str, Answer]:
+    """What the gateway says of the attempt, and of the one that it replaces, by their ids."""
+    if asking.given_up:
+        return {attempt.id: _given_up(gateway, act, attempt)}
+    said: dict[str, Answer] = {}
+    if before is not None and before.status in payments.UNSETTLED:
+        said[before.id] = _given_up(gateways[before.gateway], act, before)
+        if isinstance(said[before.id], Unknown):
+            return {}
+        if isinstance(said[before.id], Succeeded):
+            return {**said, attempt.id: Absent()}
+    return {**said, attempt.id: _answer(gateway, act, attempt, asking.asked)}
+
+
+def _answer(gateway: Gateway, act: Act, attempt: PaymentAttempt, asked: int) -> Answer:
+    request = _request(act, attempt)
+    try:
+        if asked > 1:
+            answer = gateway.ask(request, attempt.gateway_reference)
+            if not isinstance(answer, Absent):
+                return answer
+        return gateway.charge(request)
+    except Exception as error:  # whatever a gateway's library raises, the charge may have happened
+        return Unknown(str(error))
+
+
+def _given_up(gateway: Gateway, act: Act, attempt: PaymentAttempt) -> Answer:
+    """Nobody wants the charge any more: ``Absent`` once it is certain that it will not be."""
+    request = _request(act, attempt)
+    try:
+        answer = gateway.cancel(request, attempt.gateway_reference)
+    except Exception as error:
+        return Unknown(str(error))
+    return Absent() if isinstance(answer, Declined) else answer
+
+
+def _request(act: Act, attempt: PaymentAttempt) -> ChargeRequest:
+    return ChargeRequest(
+        idempotency_key=attempt.id,
+        token=attempt.gateway_token,
+        amount=attempt.amount,
+        currency=attempt.currency,
+        off_session=not attempt.on_session,
+        description=attempt.invoice_id or attempt.payment_intent_id,
+        age_s=max(0.0, (act.now - attempt.attempted_at).total_seconds()),
+    )
+
+
+def _gateways(
+    database: Database, act: Act, attempts: Sequence[PaymentAttempt]
+) -> Mapping[str, Gateway]:
+    """The gateways of these attempts by name."""
+    return GATEWAYS

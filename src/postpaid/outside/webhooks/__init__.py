@@ -1,0 +1,1 @@
+"""Receivers of webhooks: anybody's URLs, thus nobody to trust."""
