@@ -17,6 +17,7 @@ from postpaid.core.metering import Aggregation
 
 # Stripe leaves these out unless they are asked for with expand, or happened.
 LEFT_OUT: dict[type[StripeObject], set[str]] = {
+    stripe.Charge: {"refunds"},
     stripe.Coupon: {"applies_to", "currency_options"},
     stripe.Event.Data: {"previous_attributes"},  # only when something changed
     stripe.Customer: {"cash_balance", "sources", "subscriptions", "tax", "tax_ids"},
@@ -31,7 +32,9 @@ LEFT_OUT: dict[type[StripeObject], set[str]] = {
 
 # Values that are ours, where Stripe enumerates its own.
 OURS: dict[type[StripeObject], dict[str, set[str]]] = {
-    stripe.Event: {"type": {"invoiceitem.updated"}},  # which Stripe had, and says no more
+    stripe.Event: {  # the first of which Stripe had, and says no more
+        "type": {"invoiceitem.updated", "webhook_endpoint.disabled"}
+    },
     stripe.Invoice: {"id": {"None"}},  # Stripe: that of invoice.upcoming has none
     stripe.billing.Meter.DefaultAggregation: {"formula": set(Aggregation)},
 }

@@ -32,6 +32,7 @@ from postpaid.billing import manage_keys
 from postpaid.billing.audit import audit
 from postpaid.config import Settings
 from postpaid.storage.database import Database
+from postpaid.storage.vault import Vault
 from serving import serve
 
 ROOT = Path(__file__).parents[1]
@@ -153,7 +154,7 @@ def read_json(text: str) -> Any:
 def engine(server_url: str) -> Iterator[tuple[str, Database]]:
     """The API's base URL and its database, with a worker that does what is due."""
     with databases.clone(server_url) as url:
-        database = Database(url)
+        database = Database(url, vault=Vault.of_new_key())
         stop = threading.Event()
         thread = threading.Thread(target=worker.run, args=(database, stop))
         thread.start()

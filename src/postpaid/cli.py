@@ -15,6 +15,7 @@ import typer
 from postpaid.cli_ledger import ledger
 from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings
 from postpaid.cli_usage import usage
+from postpaid.cli_webhooks import webhooks
 from postpaid.config import Settings, program, settings
 from postpaid.core.errors import BillingError
 
@@ -28,6 +29,7 @@ keys = typer.Typer(help="Make API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(usage, name="usage")
 app.add_typer(ledger, name="ledger")
+app.add_typer(webhooks, name="webhooks")
 
 ROWS_SHOWN = 5  # of each finding
 

@@ -68,7 +68,7 @@ def test_a_url_that_leads_inside_is_refused(url: str) -> None:
     ("url", "becomes"),
     [
         ("https://good.example/hook?a=b", "https://good.example/hook?a=b"),
-        ("http://GOOD.example:8080", "http://good.example:8080/"),
+        ("http://GOOD.example:8080", "http://good.example:8080"),
         ("http://good.example./", "http://good.example/"),
         ("https://8.8.8.8/", "https://8.8.8.8/"),
         ("https://134744072/", "https://8.8.8.8/"),

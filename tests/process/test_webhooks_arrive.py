@@ -264,9 +264,9 @@ def test_a_bad_receiver_gets_everything_in_order_though_the_deliverer_is_killed(
             for customer, event_id in zip(customers, merchant.happen(*customers), strict=True):
                 expected[customer].append(event_id)
         for kill in range(3):
+            script = str(Path(__file__).with_name("delivering.py"))
             process = subprocess.Popen(
-                [sys.executable, "-P", str(Path(__file__).with_name("delivering.py"))]
-                + [merchant.database.url, KEY],
+                [sys.executable, "-P", script, merchant.database.url, KEY],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
             try:

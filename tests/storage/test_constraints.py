@@ -104,6 +104,22 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("api_keys_account_id_fkey", "api_keys", {"account_id": -2, "id": "key_2", "digest": b"2"}),
     ("idempotency_keys_api", "idempotency_keys", {"api": "v3"}),
     ("retention_marks_kind", "retention_marks", {"kind": "acts"}),
+    (
+        "payment_gateways_name_once",
+        "payment_gateways",
+        {"id": "gw_2", "is_default": False},
+    ),
+    ("payment_gateways_one_default", "payment_gateways", {"id": "gw_2", "name": "other"}),
+    (
+        "payment_gateways_name_is_not_built_in",
+        "payment_gateways",
+        {"id": "gw_2", "name": "test", "is_default": False},
+    ),
+    (
+        "payment_gateways_kind",
+        "payment_gateways",
+        {"id": "gw_2", "name": "other", "kind": "bank", "is_default": False},
+    ),
     ("idempotency_keys_answered_or_unfinished", "idempotency_keys", {"status": 200}),
     ("idempotency_keys_answered_or_unfinished", "idempotency_keys", {"body": Json({})}),
     (
@@ -499,6 +515,41 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         "ledger_entries_deferred_iff_period",
         "ledger_entries",
         {"id": "lt_1_002", "ledger_account": "deferred_revenue", "period_start": NOW},
+    ),
+    (
+        "webhook_endpoints_account_id_fkey",
+        "webhook_endpoints",
+        {"account_id": -2, "id": "we_2"},
+    ),
+    ("webhook_endpoints_facade", "webhook_endpoints", {"facade": "other"}),
+    ("webhook_endpoints_payload", "webhook_endpoints", {"payload": "fat"}),
+    ("webhook_endpoints_status", "webhook_endpoints", {"status": "off"}),
+    (
+        "webhook_endpoints_previous_secret_for_a_time",
+        "webhook_endpoints",
+        {"previous_secret": b"former"},
+    ),
+    ("webhook_endpoints_secret_forgotten_iff_deleted", "webhook_endpoints", {"secret": None}),
+    (
+        "webhook_endpoints_deleted_are_disabled",
+        "webhook_endpoints",
+        {"secret": None, "deleted_at": NOW},
+    ),
+    (
+        "webhook_deliveries_status",
+        "webhook_deliveries",
+        {"status": "lost", "settled_at": NOW, "due_at": None},
+    ),
+    ("webhook_deliveries_settled_iff_not_pending", "webhook_deliveries", {"settled_at": NOW}),
+    (
+        "webhook_deliveries_due_only_while_pending",
+        "webhook_deliveries",
+        {"status": "delivered", "settled_at": NOW, "due_at": NOW},
+    ),
+    (
+        "webhook_attempts_account_id_delivery_id_fkey",
+        "webhook_attempts",
+        {"delivery_id": "whd_2"},
     ),
     (
         "ledger_entries_period_ordered",

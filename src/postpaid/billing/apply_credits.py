@@ -117,12 +117,15 @@ def apply_credits(
     return Applied(settled, customer_by_id, list(used.values()), grant_transactions, balances)
 
 
-def write_applied(conn: Connection, act: Act, applied: Applied) -> None:
-    """Write the movements and the grants; the customers are the caller's to write."""
+def write_applied(conn: Connection, act: Act, applied: Applied) -> list[Announcement]:
+    """Write the movements and the grants; return what is to be said of it.
+
+    The customers are the caller's to write, and what is said the caller's to announce.
+    """
     credit_grants.update_many(conn, act.account_id, applied.grants)
     credit_grants.insert_transactions(conn, act.account_id, applied.grant_transactions)
     balance_transactions.insert_many(conn, act.account_id, applied.balance_transactions)
-    announce(conn, act, [movement_said(each) for each in applied.grant_transactions])
+    return [movement_said(each) for each in applied.grant_transactions]
 
 
 def give_back(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None:

@@ -15,6 +15,7 @@ from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.choose_method import payment_methods_for
 from postpaid.billing.follow import follow, mark_delinquent
 from postpaid.billing.perform import Act
+from postpaid.billing.schedule_retries import schedule_retries
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.subscriptions import CollectionMethod, SubscriptionAction
 from postpaid.core.values import replace
@@ -91,16 +92,42 @@ def _attempt(
     act: Act, invoice: Invoice, method: PaymentMethod, *, wall: datetime, automatic: bool
 ) -> PaymentAttempt:
     assert invoice.payment_intent_id is not None, "what is due has a payment intent"
-    return PaymentAttempt(
-        id=act.new_id("pa"),
-        payment_intent_id=invoice.payment_intent_id,
+    return new_attempt(
+        act,
+        method,
+        intent_id=invoice.payment_intent_id,
         invoice_id=invoice.id,
         customer_id=invoice.customer_id,
+        amount=invoice.amount_remaining,
+        currency=invoice.currency,
+        wall=wall,
+        automatic=automatic,
+    )
+
+
+def new_attempt(
+    act: Act,
+    method: PaymentMethod,
+    *,
+    intent_id: str,
+    invoice_id: str | None,
+    customer_id: str | None,
+    amount: int,
+    currency: str,
+    wall: datetime,
+    automatic: bool,
+) -> PaymentAttempt:
+    """An attempt that is about to be made, of which nothing is known yet."""
+    return PaymentAttempt(
+        id=act.new_id("pa"),
+        payment_intent_id=intent_id,
+        invoice_id=invoice_id,
+        customer_id=customer_id,
         payment_method_id=method.id,
         gateway=method.gateway,
         gateway_token=method.gateway_token,
-        amount=invoice.amount_remaining,
-        currency=invoice.currency,
+        amount=amount,
+        currency=currency,
         status=AttemptStatus.PENDING,
         automatic=automatic,
         on_session=False,
@@ -123,6 +150,7 @@ def _record_missed(conn: Connection, act: Act, missed: Sequence[Invoice]) -> Non
     if not missed:
         return
     tried = [replace(invoice, attempted=True, next_attempt_at=None) for invoice in missed]
+    tried = schedule_retries(conn, act, tried, shown=False)
     invoices.update_many(
         conn,
         act.account_id,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from postpaid.billing.announce import Announcement, announce, subscription_updated
 from postpaid.billing.apply_credits import give_back
 from postpaid.billing.apply_updates import drop_voided
-from postpaid.billing.follow import follow
+from postpaid.billing.follow import follow, mark_delinquent
+from postpaid.billing.keep_excess import Excess, keep_excess
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.open_intents import cancel_intents
 from postpaid.billing.perform import Act
@@ -27,7 +28,7 @@ FORGIVEN = "user_forgiven"  # Stripe's word for what a person gave up
 def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
     """Make the invoices as if never owed; what they billed may be billed again.
 
-    The caller holds the customers' locks. Raises ``ActionNotAllowed`` by the status table, and
+    What was paid of them, and did not go back, is their customers' credit. The caller holds the customers' locks. Raises ``ActionNotAllowed`` by the status table, and
     ``Conflict`` while a payment is under way whose outcome nobody knows yet.
     """
     if not wrong:
@@ -49,8 +50,17 @@ def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
     )
     invoice_lines.release(conn, act.account_id, ids)
     release_usage(conn, act, wrong)
-    post_voided(conn, act, after)
+    kept = post_voided(conn, act, after)
     give_back(conn, act, after)
+    keep_excess(
+        conn,
+        act,
+        [
+            Excess.of(each, kept[each.id], source_id=each.id, is_posted=True)
+            for each in after
+            if kept[each.id] > 0
+        ],
+    )
     drop_voided(conn, act, after)
     cancel_intents(conn, act, after)
     announce(
@@ -105,13 +115,15 @@ def mark_uncollectible(
 def mark_uncollectible_now(conn: Connection, act: Act, invoice_id: str) -> Invoice:
     """Write one invoice off because a person says so.
 
-    Stripe: when it is the latest of a subscription that is past due, that is active again.
+    Stripe: when it is the latest of a subscription that is past due, that is active again, and the
+    customer is not delinquent any more.
     """
     [invoice], locked = lock_invoices(conn, act, [invoice_id])
     customer = locked[invoice.customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
     [after] = mark_uncollectible(conn, act, [invoice], reason=FORGIVEN)
     follow(conn, act, [after], SubscriptionAction.FORGIVE)
+    mark_delinquent(conn, act, [after], delinquent=False)
     return after
 
 

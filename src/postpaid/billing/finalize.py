@@ -103,13 +103,14 @@ def finalize(
         act.account_id,
         [customer_by_id[key] for key in {invoice.customer_id for invoice in final}],
     )
-    write_applied(conn, act, applied)
-    lost = use_up(conn, act, final, locked)
+    said = write_applied(conn, act, applied)
+    used_up = use_up(conn, act, final, locked)
     post_finalized(conn, act, final)
     begin_reminders(conn, act, final)
-    said = [each for invoice in final for each in _announcements(invoice)]
+    said += used_up.said
+    said += [each for invoice in final for each in _announcements(invoice)]
     said += open_intents(conn, act, final)
-    announce(conn, act, said + _customers_moved(locked, customer_by_id, lost))
+    announce(conn, act, said + _customers_moved(locked, customer_by_id, used_up.losers))
     return final
 
 

@@ -2,46 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from postpaid.billing.perform import Act
 from postpaid.outside.gateways import manual, test
 from postpaid.outside.gateways.frame import FrameGateway
 from postpaid.outside.gateways.manual import ManualGateway
-from postpaid.outside.gateways.protocol import Gateway
+from postpaid.outside.gateways.protocol import (
+    Absent,
+    ChargeRequest,
+    Gateway,
+    Outcome,
+    RefundRequest,
+    SetupRequest,
+    Unknown,
+)
 from postpaid.outside.gateways.stripe import StripeGateway
 from postpaid.outside.gateways.test import TestGateway
 from postpaid.storage import payment_gateways
 from postpaid.storage.database import Database
 from postpaid.storage.payment_gateways import GatewayKind
-from postpaid.storage.vault import Vault
+from postpaid.storage.vault import Vault, VaultError
 
-BUILT_IN: dict[str, Gateway] = {test.NAME: TestGateway(), manual.NAME: ManualGateway()}
+log = logging.getLogger(__name__)
+
+# Those that need no credentials.
+GATEWAYS: dict[str, Gateway] = {test.NAME: TestGateway(), manual.NAME: ManualGateway()}
 KEPT_OPEN_MAX = 256  # gateways, with their connections
 
-_KINDS = {GatewayKind.STRIPE: StripeGateway, GatewayKind.FRAME: FrameGateway}
+_KINDS: dict[GatewayKind, Callable[..., Gateway]] = {
+    GatewayKind.STRIPE: StripeGateway,
+    GatewayKind.FRAME: FrameGateway,
+}
 
 
 def load(database: Database, act: Act, names: Iterable[str]) -> Mapping[str, Gateway]:
     """The gateways of these names; one statement, and none for those that are built in.
 
-    One that is not there is left out: who asks it has no answer, and asks again later. In live
-    mode there is no test gateway. Raises ``VaultError`` when no key opens its credentials.
+    One that is not there, or whose credentials no key opens, has no answers: who asks it asks
+    again later. In live mode there is no test gateway.
     """
     asked = set(names)
-    found = {name: each for name, each in BUILT_IN.items() if name in asked}
+    found = {name: each for name, each in GATEWAYS.items() if name in asked}
     if act.livemode:
         found.pop(test.NAME, None)
-    chosen = asked - BUILT_IN.keys()
+    chosen = asked - GATEWAYS.keys()
     if chosen:
         with database.connection() as conn:
             rows = payment_gateways.named(conn, act.account_id, chosen)
         for row in rows.values():
-            found[row.name] = _open(
-                row.kind, row.name, row.credentials, row.base_url, database.vault
-            )
-    return found
+            try:
+                found[row.name] = _open(
+                    row.kind, row.name, row.credentials, row.base_url, database.vault
+                )
+            except VaultError as error:
+                log.error("The gateway %s of account %d: %s", row.name, act.account_id, error)
+    return {name: found.get(name) or MissingGateway(name) for name in asked}
+
+
+class MissingGateway:
+    """A `Gateway` that nobody can ask."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def charge(self, request: ChargeRequest) -> Outcome:
+        return self._unknown()
+
+    def ask(self, request: ChargeRequest, reference: str | None) -> Outcome | Absent:
+        return self._unknown()
+
+    def cancel(self, request: ChargeRequest, reference: str | None) -> Outcome | Absent:
+        return self._unknown()
+
+    def refund(self, request: RefundRequest) -> Outcome:
+        return self._unknown()
+
+    def ask_refund(self, request: RefundRequest, reference: str | None) -> Outcome | Absent:
+        return self._unknown()
+
+    def set_up(self, request: SetupRequest) -> Outcome:
+        return self._unknown()
+
+    def ask_set_up(self, request: SetupRequest, reference: str) -> Outcome:
+        return self._unknown()
+
+    def _unknown(self) -> Unknown:
+        return Unknown(f"There is no payment gateway named '{self.name}'.")
 
 
 @lru_cache(maxsize=KEPT_OPEN_MAX)

@@ -197,7 +197,7 @@ def redeem(conn: Connection, act: Act, *every: Chosen) -> None:
             code="coupon_expired",
         )
     discounts.insert_many(conn, act.account_id, new)
-    _announce(conn, act, "customer.discount.created", new)
+    announce(conn, act, _said("customer.discount.created", new))
 
 
 def discounts_from(
@@ -225,7 +225,7 @@ def discounts_from(
 def remove(conn: Connection, act: Act, ids: Sequence[str]) -> list[Discount]:
     """Take discounts away from now on; those that were still there. Drafts keep them (Stripe)."""
     removed = discounts.delete_many(conn, act.account_id, ids, now=act.now)
-    _announce(conn, act, "customer.discount.deleted", removed)
+    announce(conn, act, _said("customer.discount.deleted", removed))
     return removed
 
 
@@ -238,14 +238,22 @@ def remove_left_out(
         remove(conn, act, sorted(gone))
 
 
+@dataclass(frozen=True, slots=True)
+class UsedUp:
+    """The ids of the customers who lost a discount, and what is to be said of the discounts."""
+
+    losers: set[str]
+    said: list[Announcement]
+
+
 def use_up(
     conn: Connection, act: Act, final: Sequence[Invoice], locked: Mapping[str, Customer]
-) -> set[str]:
+) -> UsedUp:
     """Note which discounts, of those that are for once, these final invoices have used up.
 
-    Customers, who are ``locked``, lose theirs with that, or when it has ended; the ids of those who
-    did, whom the caller announces. Voiding an invoice does not give a discount back (Stripe). Four
-    statements at most, and none without a discount.
+    Customers, who are ``locked``, lose theirs with that, or when it has ended. The caller announces
+    it. Voiding an invoice does not give a discount back (Stripe). Three statements at most, and
+    none without a discount.
     """
     used = {discount_id: each.id for each in final for discount_id in taking_off(each)}
     over = discounts.use_up(conn, act.account_id, used) if used else []
@@ -259,8 +267,7 @@ def use_up(
     ended = set(lost) - {each.id for each in over}
     if ended:
         over = [*over, *discounts.load(conn, act.account_id, ended).values()]
-    _announce(conn, act, "customer.discount.deleted", over)
-    return set(lost.values())
+    return UsedUp(set(lost.values()), _said("customer.discount.deleted", over))
 
 
 def _check_references(wanted: Wanted) -> None:
@@ -350,14 +357,10 @@ def _check_code(
         )
 
 
-def _announce(conn: Connection, act: Act, happened: str, said: Sequence[Discount]) -> None:
+def _said(happened: str, said: Sequence[Discount]) -> list[Announcement]:
     """Stripe: of what customers and subscriptions have; an invoice says itself what it has."""
-    announce(
-        conn,
-        act,
-        [
-            Announcement(happened, "discount", each.id, each)
-            for each in said
-            if not (each.invoice_id or each.invoice_item_id)
-        ],
-    )
+    return [
+        Announcement(happened, "discount", each.id, each)
+        for each in said
+        if not (each.invoice_id or each.invoice_item_id)
+    ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from postpaid.billing.perform import Act
 from postpaid.core.errors import Conflict, InvalidRequest, NotFound
-from postpaid.core.values import replace
 from postpaid.outside.gateways import frame, stripe
 from postpaid.outside.webhooks.addresses import Refused, check_url, networks
 from postpaid.storage import payment_gateways
@@ -46,8 +46,7 @@ def create_payment_gateway(
         id=act.new_id("gw"),
         name=name,
         kind=kind,
-        credentials=vault.seal(api_key),
-        hint=api_key[-HINT_LENGTH:],
+        **sealed(vault, api_key),
         base_url=base_url,
         is_default=is_default,
         created_at=act.now,
@@ -63,31 +62,20 @@ def update_payment_gateway(
     conn: Connection,
     act: Act,
     gateway_id: str,
-    *,
-    vault: Vault,
-    api_key: str | None,
-    base_url: str | None,
-    is_default: bool | None,
-    metadata: Mapping[str, str],
+    change: Callable[[PaymentGateway], PaymentGateway],
 ) -> PaymentGateway:
-    """Change the gateway: another key or address for the same account there. Raises ``NotFound``.
+    """Make the gateway what ``change`` makes of it, once it is locked. Raises ``NotFound``.
 
-    What is None stays. Payments under way are asked about with the new key.
+    Payments under way are asked about with the new key, which must be for the same account there.
     """
     before = payment_gateways.lock(conn, act.account_id, gateway_id)
     if before is None:
         raise NotFound.of("payment gateway", gateway_id)
-    after = replace(
-        before,
-        credentials=vault.seal(api_key) if api_key else before.credentials,
-        hint=api_key[-HINT_LENGTH:] if api_key else before.hint,
-        base_url=base_url or before.base_url,
-        is_default=before.is_default if is_default is None else is_default,
-        metadata=metadata,
-    )
+    after = change(before)
     if after.is_default and not before.is_default:
         payment_gateways.unset_default(conn, act.account_id)
-    payment_gateways.update(conn, act.account_id, after)
+    if after != before:
+        payment_gateways.update(conn, act.account_id, after)
     return after
 
 
@@ -102,6 +90,11 @@ def delete_payment_gateway(conn: Connection, act: Act, gateway_id: str) -> None:
             code="payment_gateway_in_use",
         )
     payment_gateways.delete(conn, act.account_id, gateway_id)
+
+
+def sealed(vault: Vault, api_key: str) -> dict[str, Any]:
+    """The fields that keep a key. Raises ``VaultError`` when there is nothing to seal it with."""
+    return {"credentials": vault.seal(api_key), "hint": api_key[-HINT_LENGTH:]}
 
 
 def checked_base_url(url: str, *, livemode: bool, allowed_networks: tuple[str, ...]) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from postpaid.billing import manage_payment_gateways
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound, Path, PaymentFailed
 from postpaid.core.values import replace
 from postpaid.outside.gateways import test as test_gateway
 from postpaid.outside.gateways import test_cards
-from postpaid.outside.gateways.test_cards import TestCard
+from postpaid.outside.gateways.test_cards import TestBankAccount, TestCard
 from postpaid.storage import customers, payment_methods
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
@@ -28,25 +29,55 @@ class NewCard:
     exp_year: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewBankAccount:
+    """A bank account as a customer types it: its number is looked up, and forgotten."""
+
+    routing_number: str
+    number: str
+    account_type: str = "checking"
+    account_holder_type: str = "individual"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToGateway:
+    """What a gateway knows already, by ``token``; ``shown`` is what may be shown of it.
+
+    Without a ``gateway`` it is the account's default one.
+    """
+
+    type: str
+    gateway: str | None
+    token: str
+    shown: Mapping[str, Any]
+
+
 def create_payment_method(
     conn: Connection,
     act: Act,
-    card: NewCard | str,
+    means: NewCard | NewBankAccount | KnownToGateway | str,
     *,
     billing_details: Mapping[str, Any],
     metadata: Mapping[str, str],
 ) -> PaymentMethod:
-    """Add a payment method that is nobody's yet, of a card or of a token such as ``tok_visa``.
+    """Add a payment method that is nobody's yet, of what was typed, of a token such as
+    ``tok_visa``, or of what a gateway knows.
 
-    Raises ``PaymentFailed`` for a card that cannot be, and ``NotFound`` for an unknown token.
+    Raises ``PaymentFailed`` for a card that cannot be, and ``NotFound`` for an unknown token or
+    gateway.
     """
-    if isinstance(card, NewCard):
-        method = _of_number(act, card)
-    else:
-        known = _test_card(act, card) if card.startswith("tok_") else None
-        if known is None:
-            raise NotFound.of("token", card, param=("card", "token"))
-        method = _of_card(act, known)
+    match means:
+        case NewCard():
+            method = _of_number(act, means)
+        case NewBankAccount():
+            method = _of_bank_account(act, means)
+        case KnownToGateway():
+            method = _of_gateway(conn, act, means)
+        case token:
+            known = _test_card(act, token) if token.startswith("tok_") else None
+            if known is None:
+                raise NotFound.of("token", token, param=("card", "token"))
+            method = _of_card(act, known)
     method = replace(method, billing_details=billing_details, metadata=metadata)
     payment_methods.insert(conn, act.account_id, method)
     return method
@@ -69,8 +100,8 @@ def attach_payment_method(
 
 def take(conn: Connection, act: Act, method_id: str, *, param: Path | str) -> PaymentMethod:
     """The payment method, locked; of a test card's id, a new one. Raises ``NotFound``."""
-    if method_id.startswith("pm_card_") and (card := _test_card(act, method_id)):
-        method = _of_card(act, card)
+    method = _of_test_token(act, method_id)
+    if method is not None:
         payment_methods.insert(conn, act.account_id, method)
         return method
     found = payment_methods.lock(conn, act.account_id, method_id)
@@ -182,7 +213,75 @@ def update_payment_method(
     return after
 
 
-# ─── Cards of the test gateway ───────────────────────────────────────────────────────────────
+# ─── What gateways know ──────────────────────────────────────────────────────────────────────
+
+
+def _of_gateway(conn: Connection, act: Act, known: KnownToGateway) -> PaymentMethod:
+    """A payment method of something at a gateway, of which only that gateway knows what it is."""
+    gateway = manage_payment_gateways.check_token(conn, act, known.gateway, known.token)
+    return PaymentMethod(
+        id=act.new_id("pm"),
+        customer_id=None,
+        type=known.type,
+        gateway=gateway,
+        gateway_token=known.token,
+        card=known.shown if known.type == "card" else None,
+        us_bank_account=known.shown if known.type == "us_bank_account" else None,
+        created_at=act.now,
+    )
+
+
+# ─── Cards and bank accounts of the test gateway ─────────────────────────────────────────────
+
+
+def _of_test_token(act: Act, token: str) -> PaymentMethod | None:
+    """A payment method of ``pm_card_visa``, ``pm_usBankAccount_success`` and the like, or None."""
+    if token.startswith("pm_card_") and (card := _test_card(act, token)):
+        return _of_card(act, card)
+    account = None if act.livemode else test_cards.bank_account_of_token(token)
+    return None if account is None else _of_test_account(act, account)
+
+
+def _of_bank_account(act: Act, typed: NewBankAccount) -> PaymentMethod:
+    """Raises ``InvalidRequest`` for one that the test gateway does not have."""
+    account = (
+        None
+        if act.livemode
+        else test_cards.bank_account_of_number(typed.routing_number, typed.number)
+    )
+    if account is None:
+        raise InvalidRequest(
+            "Only the test gateway's own bank account numbers are taken.",
+            param=("us_bank_account", "account_number"),
+            code="account_number_invalid",
+        )
+    method = _of_test_account(act, account)
+    shown = {
+        **(method.us_bank_account or {}),
+        "account_type": typed.account_type,
+        "account_holder_type": typed.account_holder_type,
+    }
+    return replace(method, us_bank_account=shown)
+
+
+def _of_test_account(act: Act, account: TestBankAccount) -> PaymentMethod:
+    return PaymentMethod(
+        id=act.new_id("pm"),
+        customer_id=None,
+        type="us_bank_account",
+        gateway=test_gateway.NAME,
+        gateway_token=account.token,
+        card=None,
+        us_bank_account={
+            "last4": account.last4,
+            "routing_number": account.routing_number,
+            "fingerprint": account.fingerprint,
+            "bank_name": "TEST BANK",
+            "account_type": "checking",
+            "account_holder_type": "individual",
+        },
+        created_at=act.now,
+    )
 
 
 def _test_card(act: Act, token: str) -> TestCard | None:

@@ -9,6 +9,7 @@ from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
 from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus, canceled
+from postpaid.core.values import replace
 from postpaid.storage import payment_intents
 from postpaid.storage.database import Connection
 
@@ -26,26 +27,7 @@ def open_intents(conn: Connection, act: Act, final: Sequence[Invoice]) -> list[A
     One statement, and none for none.
     """
     made = [
-        PaymentIntent(
-            id=invoice.payment_intent_id,
-            customer_id=invoice.customer_id,
-            clock_id=invoice.clock_id,
-            invoice_id=invoice.id,
-            amount=invoice.amount_due,
-            amount_received=0,
-            currency=invoice.currency,
-            status=PaymentIntentStatus.REQUIRES_PAYMENT_METHOD,
-            client_secret=new_client_secret(invoice.payment_intent_id),
-            payment_method_id=None,
-            latest_attempt_id=None,
-            last_error=None,
-            next_action=None,
-            setup_future_usage=None,
-            description=DESCRIPTIONS.get(invoice.billing_reason),
-            cancellation_reason=None,
-            created_at=act.now,
-            canceled_at=None,
-        )
+        _made(act, invoice, invoice.payment_intent_id)
         for invoice in final
         if invoice.status == InvoiceStatus.OPEN and invoice.payment_intent_id
     ]
@@ -56,14 +38,61 @@ def open_intents(conn: Connection, act: Act, final: Sequence[Invoice]) -> list[A
     ]
 
 
+def intent_for_the_rest(act: Act, invoice: Invoice) -> PaymentIntent:
+    """A new payment intent for what remains of an invoice whose own is over. Nothing is written."""
+    return _made(act, invoice, act.new_id("pi"))
+
+
+def _made(act: Act, invoice: Invoice, intent_id: str) -> PaymentIntent:
+    return PaymentIntent(
+        id=intent_id,
+        customer_id=invoice.customer_id,
+        clock_id=invoice.clock_id,
+        invoice_id=invoice.id,
+        amount=invoice.amount_remaining,
+        amount_received=0,
+        currency=invoice.currency,
+        status=PaymentIntentStatus.REQUIRES_PAYMENT_METHOD,
+        client_secret=new_client_secret(intent_id),
+        payment_method_id=None,
+        latest_attempt_id=None,
+        last_error=None,
+        next_action=None,
+        setup_future_usage=None,
+        description=DESCRIPTIONS.get(invoice.billing_reason),
+        cancellation_reason=None,
+        created_at=act.now,
+        canceled_at=None,
+    )
+
+
+def follow_remaining(conn: Connection, act: Act, owed: Sequence[Invoice]) -> None:
+    """Let the payment intents of these invoices ask for what remains by now (Stripe).
+
+    The customers are locked. One whose payment is under way follows when that has failed; if it
+    succeeds, what is too much is the customer's credit.
+    """
+    remaining = {each.id: each.amount_remaining for each in owed}
+    found = payment_intents.open_of_invoices(conn, act.account_id, remaining)
+    after = [
+        replace(each, amount=remaining[each.invoice_id or ""])
+        for each in found
+        if each.status != PaymentIntentStatus.PROCESSING
+        and each.amount != remaining[each.invoice_id or ""]
+    ]
+    payment_intents.update_many(conn, act.account_id, after)
+
+
 def cancel_intents(
     conn: Connection, act: Act, over: Sequence[Invoice], *, reason: str | None = "void_invoice"
 ) -> None:
     """Give up what was still to be collected of these invoices, whose customers are locked.
 
-    An attempt that waits for its customer is given up at the gateway afterwards, by the worker.
+    An attempt that waits for its customer is given up at the gateway afterwards, by the worker. One
+    that a bank is busy with cannot be: if money comes of it, that is the customer's credit.
     """
-    before = payment_intents.open_of_invoices(conn, act.account_id, [each.id for each in over])
+    found = payment_intents.open_of_invoices(conn, act.account_id, [each.id for each in over])
+    before = [each for each in found if each.status != PaymentIntentStatus.PROCESSING]
     after = [canceled(each, now=act.now, reason=reason) for each in before]
     payment_intents.update_many(conn, act.account_id, after)
     announce(

@@ -22,6 +22,7 @@ from postpaid.billing.finalize import finalize, park
 from postpaid.billing.follow import follow_settled
 from postpaid.billing.manage_credit_grants import expire_grants
 from postpaid.billing.perform import Act
+from postpaid.billing.record_outcomes import RECHECK
 from postpaid.billing.remind import announce_expiring, remind_due
 from postpaid.billing.retry import give_up_due, retry_due
 from postpaid.billing.settle import settle
@@ -153,7 +154,12 @@ def settle_abandoned(database: Database, act: Act, *, wall: datetime) -> int:
     """Attempts whose asker died before the outcome was recorded: ask again, with the same key."""
     with database.transaction() as conn:
         ids = payments.claim_unsettled(
-            conn, act.account_id, now=wall, leased_until=wall + collect.LEASE, limit=BATCH
+            conn,
+            act.account_id,
+            now=wall,
+            leased_until=wall + collect.LEASE,
+            recheck_at=wall + RECHECK,
+            limit=BATCH,
         )
         attempts = list(payments.load(conn, act.account_id, ids).values())
         clock_of = due.clocks_of_attempts(conn, act.account_id, ids)

@@ -27,19 +27,17 @@ def post_finalized(conn: Connection, act: Act, final: Iterable[Invoice]) -> None
     post(conn, act, [rules.invoice_finalized(each) for each in final])
 
 
-def post_voided(conn: Connection, act: Act, void: Sequence[Invoice]) -> None:
-    """That these invoices are void: what was posted of them is taken back. Four statements."""
+def post_voided(conn: Connection, act: Act, void: Sequence[Invoice]) -> dict[str, int]:
+    """That these invoices are void: what was posted of them is taken back. Four statements.
+
+    Returns by their ids what was paid of them, which is their customers' credit now.
+    """
     if not void:
-        return
-    posted = ledger.of_invoices(conn, act.account_id, [each.id for each in void])
-    post(
-        conn,
-        act,
-        [
-            rules.invoice_voided(each, [found.transaction for found in posted[each.id]])
-            for each in void
-        ],
-    )
+        return {}
+    found = ledger.of_invoices(conn, act.account_id, [each.id for each in void])
+    posted = {each.id: [was.transaction for was in found[each.id]] for each in void}
+    post(conn, act, [rules.invoice_voided(each, posted[each.id]) for each in void])
+    return {each.id: rules.kept(posted[each.id]) for each in void}
 
 
 def post_uncollectible(conn: Connection, act: Act, before: Iterable[Invoice]) -> None:

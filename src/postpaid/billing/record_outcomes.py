@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from postpaid.billing.announce import Announcement, announce
+from postpaid.billing.announce import Announcement, announce, invoice_updated
 from postpaid.billing.follow import follow, mark_delinquent
-from postpaid.billing.keep_excess import keep_excess
+from postpaid.billing.keep_excess import Excess, keep_excess
+from postpaid.billing.keep_methods import keep_methods
+from postpaid.billing.open_intents import intent_for_the_rest
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post
+from postpaid.billing.schedule_retries import schedule_retries
 from postpaid.core import payment_intents as intents
 from postpaid.core.invoice_payments import of_intent
 from postpaid.core.invoicing import Invoice, InvoiceStatus, paid_in_part
-from postpaid.core.ledger import Transaction, payment
-from postpaid.core.payment_intents import PaymentIntent
+from postpaid.core.ledger import Transaction, payment, unapplied_payment
+from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus
 from postpaid.core.subscriptions import SubscriptionAction
 from postpaid.core.values import replace
 from postpaid.outside.gateways.protocol import (
@@ -35,7 +38,9 @@ from postpaid.storage.database import Connection
 from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 
 RECHECK = timedelta(minutes=10)  # by the wall clock: so often is asked what a bank or customer did
+AUTHENTICATION_REQUIRED = "authentication_required"  # Stripe's code for a customer who is away
 PAYABLE = (InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)
+FINAL = (*PAYABLE, InvoiceStatus.PAID, InvoiceStatus.VOID)  # money comes to any of them
 
 Answer: TypeAlias = Outcome | Absent
 
@@ -49,7 +54,8 @@ class _Effects:
     paid: dict[str, Invoice] = field(default_factory=dict)
     missed: dict[str, Invoice] = field(default_factory=dict)
     received: list[Transaction] = field(default_factory=list)
-    excess: list[tuple[PaymentAttempt, int]] = field(default_factory=list)
+    excess: list[Excess] = field(default_factory=list)
+    made: list[PaymentIntent] = field(default_factory=list)
     first: set[str] = field(default_factory=set)  # the attempts of which nothing was known before
     said: list[Announcement] = field(default_factory=list)
 
@@ -67,13 +73,12 @@ def record_outcomes(
     account_id = act.account_id
     customers.hold(conn, account_id, [each.customer_id for each in attempts if each.customer_id])
     concluded = [_concluded(each, outcomes[each.id], act.now) for each in attempts]
+    found = payment_intents.lock(conn, account_id, {each.payment_intent_id for each in concluded})
     fresh = payments.settle(conn, account_id, concluded)
     invoice_ids = [each.invoice_id for each in concluded if each.invoice_id]
     effects = _Effects(
         invoices=invoices.load(conn, account_id, invoice_ids, with_lines=False),
-        intents=payment_intents.load(
-            conn, account_id, [each.payment_intent_id for each in concluded]
-        ),
+        intents=found,
         first={each.id for each in attempts if each.status == AttemptStatus.PENDING},
     )
 
@@ -82,12 +87,17 @@ def record_outcomes(
         if each.id in fresh:
             _decide(act, each, effects)
 
+    by_ourselves = {each.invoice_id for each in concluded if each.automatic}
+    missed_by_us = [each for key, each in effects.missed.items() if key in by_ourselves]
+    _schedule(conn, act, missed_by_us, effects)
+
     # Write.
     changed = {each.invoice_id for each in concluded if each.id in fresh and each.invoice_id}
     touched = {each.payment_intent_id for each in concluded if each.id in fresh}
     invoices.update_many(
-        conn, account_id, [effects.invoices[key] for key in sorted(changed)], before=PAYABLE
+        conn, account_id, [effects.invoices[key] for key in sorted(changed)], before=FINAL
     )
+    payment_intents.insert_many(conn, account_id, effects.made)
     payment_intents.update_many(conn, account_id, [effects.intents[key] for key in sorted(touched)])
     post(conn, act, effects.received)
     announce(conn, act, effects.said)
@@ -95,10 +105,23 @@ def record_outcomes(
     paid_now, missed = list(effects.paid.values()), list(effects.missed.values())
     follow(conn, act, paid_now, SubscriptionAction.PAY)
     follow(conn, act, missed, SubscriptionAction.MISS_PAYMENT)
-    by_ourselves = {each.invoice_id for each in concluded if each.automatic}
-    missed_by_us = [invoice for invoice in missed if invoice.id in by_ourselves]
+    keep_methods(conn, act, _paid_with(concluded, fresh, effects))
     mark_delinquent(conn, act, paid_now, delinquent=False)
     mark_delinquent(conn, act, missed_by_us, delinquent=True)
+
+
+def _paid_with(
+    concluded: Sequence[PaymentAttempt], fresh: set[str], effects: _Effects
+) -> dict[str, str]:
+    """What subscriptions were just paid with, by their ids."""
+    return {
+        invoice.subscription_id: each.payment_method_id
+        for each in concluded
+        if each.id in fresh
+        and each.status == AttemptStatus.SUCCEEDED
+        and (invoice := effects.invoices.get(each.invoice_id or "")) is not None
+        and invoice.subscription_id is not None
+    }
 
 
 def _decide(act: Act, attempt: PaymentAttempt, effects: _Effects) -> None:
@@ -109,16 +132,27 @@ def _decide(act: Act, attempt: PaymentAttempt, effects: _Effects) -> None:
     said = effects.said
     if attempt.status == AttemptStatus.CANCELED:
         return
+    if intent.status in intents.OVER and attempt.status != AttemptStatus.SUCCEEDED:
+        return  # it was given up while the gateway was asked
+    if intent.status == PaymentIntentStatus.CANCELED and attempt.status != AttemptStatus.SUCCEEDED:
+        if attempt.status == AttemptStatus.FAILED:
+            said.append(_of_charge("failed", attempt))
+        return  # nobody wants it any more, and it stays given up
     if attempt.status == AttemptStatus.SUCCEEDED:
         intent = intents.succeeded(
             intent, attempt.id, attempt.payment_method_id, amount=attempt.amount, now=act.now
         )
         said += _of_intent("succeeded", intent), _of_charge("succeeded", attempt)
-        _receive(act, attempt, intent, invoice, effects)
+        intent = _receive(act, attempt, intent, invoice, effects)
     elif attempt.status == AttemptStatus.FAILED:
         intent = intents.declined(intent, attempt.id, _error(attempt))
         said += _of_intent("payment_failed", intent), _of_charge("failed", attempt)
-        _miss(attempt, invoice, effects, "invoice.payment_failed")
+        if invoice is not None:
+            intent = _as_is_owed(act, intent, invoice, effects)
+        names = ["invoice.payment_failed"]
+        if attempt.failure_code == AUTHENTICATION_REQUIRED:
+            names.append("invoice.payment_action_required")  # the customer is to come and confirm
+        _miss(attempt, invoice, effects, *names)
     elif attempt.status == AttemptStatus.ACTION_REQUIRED:
         intent = intents.waiting_for_customer(
             intent, attempt.id, attempt.payment_method_id, attempt.next_action or {}
@@ -139,41 +173,86 @@ def _receive(
     intent: PaymentIntent,
     invoice: Invoice | None,
     effects: _Effects,
-) -> None:
+) -> PaymentIntent:
     """Money came: for the invoice as far as something is left to pay, beyond that for its customer.
 
-    An invoice may have been paid otherwise, voided or lowered while the gateway was asked.
+    An invoice may have been paid otherwise, voided or lowered while the gateway was asked. What is
+    then still left of it is asked for with another payment intent.
     """
     if invoice is None:
-        return
-    if invoice.status not in PAYABLE:
-        effects.excess.append((attempt, attempt.amount))
-        return
+        came = unapplied_payment(
+            attempt.id, attempt.customer_id, attempt.amount, attempt.currency, out_of_band=False
+        )
+        effects.received.append(came)
+        return intent
+    is_payable = invoice.status in PAYABLE
+    applied = min(attempt.amount, invoice.amount_remaining) if is_payable else 0
+    excess = attempt.amount - applied
+    if excess:
+        effects.excess.append(Excess.of(invoice, excess, source_id=attempt.id))
+    intent = replace(intent, amount_applied=applied)
+    if not is_payable:
+        late = replace(invoice, amount_overpaid=invoice.amount_overpaid + excess)
+        effects.invoices[invoice.id] = late
+        effects.said.append(invoice_updated(invoice, late))
+        return intent
+
     tried = _tried(invoice, attempt, effects)
-    applied = min(attempt.amount, tried.amount_remaining)
     after = paid_in_part(tried, now=act.now, amount=applied)
-    effects.invoices[invoice.id] = after
-    effects.received.append(payment(invoice, applied, source_id=attempt.id))
-    if applied < attempt.amount:
-        effects.excess.append((attempt, attempt.amount - applied))
+    after = replace(after, amount_overpaid=after.amount_overpaid + excess)
     names = ["invoice.updated"]
     if after.status == InvoiceStatus.PAID:
         effects.paid[after.id] = after
         names = ["invoice.paid", "invoice.payment_succeeded"]
+        if excess:
+            names.append("invoice.overpaid")
+    elif intent.id == after.payment_intent_id:
+        rest = intent_for_the_rest(act, after)
+        after = replace(after, payment_intent_id=rest.id)
+        effects.made.append(rest)
+        effects.said.append(_of_intent("created", rest))
+    effects.invoices[invoice.id] = after
+    effects.received.append(payment(invoice, applied, source_id=attempt.id))
     effects.said += [Announcement(name, "invoice", after.id, after) for name in names]
-    is_default = intent.id == invoice.payment_intent_id
-    made = of_intent(intent, is_default=is_default)
+    made = of_intent(intent, is_default=intent.id == after.payment_intent_id)
     effects.said.append(Announcement("invoice_payment.paid", "invoice_payment", made.id, made))
+    return intent
+
+
+def _as_is_owed(
+    act: Act, intent: PaymentIntent, invoice: Invoice, effects: _Effects
+) -> PaymentIntent:
+    """The declined intent asks for what remains by now, or for nothing where nothing does."""
+    if invoice.status in PAYABLE:
+        return replace(intent, amount=invoice.amount_remaining)
+    over = intents.canceled(intent, now=act.now, reason=None)
+    effects.said.append(_of_intent("canceled", over))
+    return over
 
 
 def _miss(
-    attempt: PaymentAttempt, invoice: Invoice | None, effects: _Effects, event_type: str
+    attempt: PaymentAttempt, invoice: Invoice | None, effects: _Effects, *event_types: str
 ) -> None:
     if invoice is None or invoice.status not in PAYABLE:
         return
-    after = replace(_tried(invoice, attempt, effects), next_attempt_at=None)
+    after = _tried(invoice, attempt, effects)
     effects.invoices[after.id] = effects.missed[after.id] = after
-    effects.said.append(Announcement(event_type, "invoice", after.id, after))
+    effects.said += [Announcement(each, "invoice", after.id, after) for each in event_types]
+
+
+def _schedule(
+    conn: Connection, act: Act, missed_by_us: Sequence[Invoice], effects: _Effects
+) -> None:
+    """When the invoices are tried again, which what is said of them says too."""
+    again = {each.id: each for each in schedule_retries(conn, act, missed_by_us)}
+    effects.invoices |= again
+    effects.missed |= again
+    effects.said = [
+        replace(each, snapshot=again[each.object_id])
+        if each.object_type == "invoice" and each.object_id in again
+        else each
+        for each in effects.said
+    ]
 
 
 def _tried(invoice: Invoice, attempt: PaymentAttempt, effects: _Effects) -> Invoice:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
+from postpaid.billing.gateways import GATEWAYS, load
 from postpaid.billing.perform import Act
 from postpaid.billing.record_outcomes import record_outcomes
 from postpaid.outside.gateways.protocol import (
@@ -22,16 +23,13 @@ from postpaid.outside.gateways.protocol import (
     Succeeded,
     Unknown,
 )
-from postpaid.outside.gateways.test import TestGateway
 from postpaid.storage import payments
 from postpaid.storage.database import Database
-from postpaid.storage.payments import Asking, PaymentAttempt
+from postpaid.storage.payments import Asking, AttemptStatus, PaymentAttempt
 
 AT_ONCE = 16  # gateways are asked about so many attempts at a time
 
 Answer: TypeAlias = Outcome | Absent
-
-GATEWAYS: Mapping[str, Gateway] = {"test": TestGateway()}  # those that need no credentials
 
 
 def settle(database: Database, act: Act, attempts: Sequence[PaymentAttempt]) -> None:
@@ -42,12 +40,25 @@ def settle(database: Database, act: Act, attempts: Sequence[PaymentAttempt]) -> 
     """
     if not attempts:
         return
+    gateways = _gateways(database, act, attempts)
+    # Those elsewhere take their time: what they have said is recorded before more is asked.
+    at_once = AT_ONCE if gateways.keys() - GATEWAYS.keys() else len(attempts)
+    for start in range(0, len(attempts), at_once):
+        _settle(database, act, attempts[start : start + at_once], gateways)
+
+
+def _settle(
+    database: Database,
+    act: Act,
+    attempts: Sequence[PaymentAttempt],
+    gateways: Mapping[str, Gateway],
+) -> None:
+    """The same for as many as are asked about at once."""
     ids = [each.id for each in attempts]
     replaced_ids = [each.replaces for each in attempts if each.replaces]
     with database.transaction() as conn:
         asking = payments.begin_asking(conn, act.account_id, ids)
         replaced = payments.load(conn, act.account_id, replaced_ids) if replaced_ids else {}
-    gateways = _gateways(database, act, attempts)
     open_ones = [each for each in attempts if each.id in asking]
 
     def answers(each: PaymentAttempt) -> dict[str, Answer]:
@@ -85,17 +96,20 @@ def _answers(
     if asking.given_up:
         return {attempt.id: _given_up(gateway, act, attempt)}
     said: dict[str, Answer] = {}
+    if before is not None and before.status == AttemptStatus.SUCCEEDED:
+        return {attempt.id: Absent()}  # it was paid in the meantime
     if before is not None and before.status in payments.UNSETTLED:
         said[before.id] = _given_up(gateways[before.gateway], act, before)
-        if isinstance(said[before.id], Unknown):
-            return {}
         if isinstance(said[before.id], Succeeded):
             return {**said, attempt.id: Absent()}
+        if not isinstance(said[before.id], Absent):
+            return {}  # it may yet be paid: nothing else is tried
     return {**said, attempt.id: _answer(gateway, act, attempt, asking.asked)}
 
 
 def _answer(gateway: Gateway, act: Act, attempt: PaymentAttempt, asked: int) -> Answer:
-    request = _request(act, attempt)
+    # A customer's clock may stand still, but what was asked before was asked earlier.
+    request = request_of(act, attempt, age_s_min=asked - 1)
     try:
         if asked > 1:
             answer = gateway.ask(request, attempt.gateway_reference)
@@ -108,7 +122,7 @@ def _answer(gateway: Gateway, act: Act, attempt: PaymentAttempt, asked: int) -> 
 
 def _given_up(gateway: Gateway, act: Act, attempt: PaymentAttempt) -> Answer:
     """Nobody wants the charge any more: ``Absent`` once it is certain that it will not be."""
-    request = _request(act, attempt)
+    request = request_of(act, attempt)
     try:
         answer = gateway.cancel(request, attempt.gateway_reference)
     except Exception as error:
@@ -116,7 +130,7 @@ def _given_up(gateway: Gateway, act: Act, attempt: PaymentAttempt) -> Answer:
     return Absent() if isinstance(answer, Declined) else answer
 
 
-def _request(act: Act, attempt: PaymentAttempt) -> ChargeRequest:
+def request_of(act: Act, attempt: PaymentAttempt, *, age_s_min: int = 0) -> ChargeRequest:
     return ChargeRequest(
         idempotency_key=attempt.id,
         token=attempt.gateway_token,
@@ -124,12 +138,17 @@ def _request(act: Act, attempt: PaymentAttempt) -> ChargeRequest:
         currency=attempt.currency,
         off_session=not attempt.on_session,
         description=attempt.invoice_id or attempt.payment_intent_id,
-        age_s=max(0.0, (act.now - attempt.attempted_at).total_seconds()),
+        age_s=max(age_s_min, (act.now - attempt.attempted_at).total_seconds()),
     )
 
 
 def _gateways(
     database: Database, act: Act, attempts: Sequence[PaymentAttempt]
 ) -> Mapping[str, Gateway]:
-    """The gateways of these attempts by name."""
-    return GATEWAYS
+    """The gateways of these attempts, and of those that they replace, by name."""
+    replaced_ids = [each.replaces for each in attempts if each.replaces]
+    replaced = {}
+    if replaced_ids:
+        with database.connection() as conn:
+            replaced = payments.load(conn, act.account_id, replaced_ids)
+    return load(database, act, {each.gateway for each in [*attempts, *replaced.values()]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.manage_setup_intents import cancel_all_set_ups
 from postpaid.billing.perform import Act
 from postpaid.billing.write_schedules import write
 from postpaid.core.invoicing import InvoiceStatus
@@ -33,6 +34,7 @@ def stop_billing(conn: Connection, act: Act, customer_ids: Sequence[str]) -> Non
 
     # Write.
     write(conn, act, canceled)
+    cancel_all_set_ups(conn, act, customer_ids)
     invoices.update_many(
         conn,
         act.account_id,

@@ -26,6 +26,8 @@ from postpaid.billing.imagine import NOTHING, Imagined, imagine
 from postpaid.billing.manage_discounts import redeem
 from postpaid.billing.manage_retry_schedules import check_retry_schedules
 from postpaid.billing.open_windows import open_windows
+from postpaid.billing.pending_set_ups import begun as set_ups_begun
+from postpaid.billing.pending_set_ups import with_set_ups
 from postpaid.billing.perform import Act
 from postpaid.billing.settle import settle
 from postpaid.core.cycles import TRIAL_REMINDER, rescheduled
@@ -40,7 +42,14 @@ from postpaid.core.subscriptions import (
     with_collection,
 )
 from postpaid.core.values import replace
-from postpaid.storage import customers, invoice_items, invoices, payments, subscriptions
+from postpaid.storage import (
+    customers,
+    invoice_items,
+    invoices,
+    payments,
+    setup_intents,
+    subscriptions,
+)
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.payments import AttemptStatus
@@ -93,6 +102,7 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
 
     # Decide.
     made = decide_starts(conn, act, asked, locked, sold)
+    made, set_ups = with_set_ups(act, asked, made, locked)
     for each, one in zip(asked, made, strict=True):
         if (
             one.subscription.status == SubscriptionStatus.INCOMPLETE
@@ -116,6 +126,7 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
     customers.update_invoicing(conn, act.account_id, list(locked.values()))
     redeem(conn, act, *(each.chosen for each in made))
     subscriptions.insert_many(conn, act.account_id, begun)
+    setup_intents.insert_many(conn, act.account_id, set_ups)
     open_windows(conn, act, begun, sold)
     drafts = [each.invoice for each in made if each.invoice]
     if drafts:
@@ -123,7 +134,8 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
         invoice_items.insert_many(conn, act.account_id, extras)
         invoices.insert_many(conn, act.account_id, drafts)
         put_items_on(conn, act, drafts)
-    announce(conn, act, said + [one for each in made for one in _announcements(each, act.now)])
+    said += [one for each in made for one in _announcements(each, act.now)]
+    announce(conn, act, said + set_ups_begun(set_ups))
     payment_of = {
         subscription.id: each.payment_behavior
         for each, subscription in zip(asked, begun, strict=True)

@@ -6,6 +6,8 @@ words. Constraint violations that no function expects are programmer errors, not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 Path = tuple[str | int, ...]
 
 
@@ -90,10 +92,22 @@ class SessionExpired(AuthenticationFailed):
 
 
 class PaymentFailed(BillingError):
-    """The gateway declined, and the caller asked to hear of it as an error."""
+    """The gateway declined, and the caller asked to hear of it as an error.
+
+    ``about`` has the ids of what failed, by kind: ``payment_intent``, ``setup_intent``,
+    ``payment_method`` and ``charge``.
+    """
 
     default_code = "card_declined"
 
-    def __init__(self, message: str, *, code: str | None, decline_code: str | None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None,
+        decline_code: str | None,
+        about: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message, code=code)
         self.decline_code = decline_code
+        self.about = about or {}

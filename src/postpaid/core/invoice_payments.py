@@ -39,7 +39,7 @@ def of_intent(intent: PaymentIntent, *, is_default: bool) -> InvoicePayment:
         invoice_id=intent.invoice_id,
         is_default=is_default,
         amount_requested=intent.amount,
-        amount_paid=intent.amount_received,
+        amount_paid=intent.amount_applied,
         currency=intent.currency,
         payment_intent_id=intent.id,
         payment_record_id=None,

@@ -158,6 +158,8 @@ class Invoice:
     total_taxes: Mapping[str, Mapping[str, Any]] | None = None
     pre_payment_credits: int = 0
     post_payment_credits: int = 0
+    amount_paid_out_of_band: int = 0  # of what was paid
+    amount_overpaid: int = 0  # beyond what was paid: the customer's credit
     threshold_reason: Mapping[str, Any] | None = None
     from_invoice_id: str | None = None
     latest_revision_id: str | None = None
@@ -382,6 +384,7 @@ def paid(invoice: Invoice, *, now: datetime, amount: int, out_of_band: bool = Fa
         invoice,
         status=next_status(invoice.status, InvoiceAction.PAY),
         amount_paid=invoice.amount_paid + amount,
+        amount_paid_out_of_band=invoice.amount_paid_out_of_band + (amount if out_of_band else 0),
         paid_out_of_band=out_of_band,
         next_attempt_at=None,
         attempted=True,

@@ -23,6 +23,7 @@ from postpaid.core.credits import (
 from postpaid.core.invoicing import Invoice
 from postpaid.core.lines import Line
 from postpaid.core.money import round_part
+from postpaid.core.refunds import Refund
 
 
 class LedgerAccount(StrEnum):
@@ -31,6 +32,8 @@ class LedgerAccount(StrEnum):
     RECEIVABLE = "receivable"  # finalized invoices, until they are paid, void or written off
     CASH = "cash"  # collected through gateways
     CASH_OUT_OF_BAND = "cash_out_of_band"  # money that came some other way
+    UNAPPLIED_PAYMENTS = "unapplied_payments"  # received, and not for an invoice yet
+    REFUNDS = "refunds"  # given back without a credit note, less what notes say will be: less revenue
     DEFERRED_REVENUE = "deferred_revenue"  # billed for service periods that have not ended
     TAX_PAYABLE = "tax_payable"
     CUSTOMER_CREDIT = "customer_credit"  # customers' balances; a debt that waits is a debit
@@ -49,7 +52,11 @@ class LedgerKind(StrEnum):
     INVOICE_UNCOLLECTIBLE = "invoice_uncollectible"
     PAYMENT = "payment"
     PAYMENT_OUT_OF_BAND = "payment_out_of_band"
+    PAYMENT_UNAPPLIED = "payment_unapplied"
+    PAYMENT_APPLIED = "payment_applied"
     PAYMENT_EXCESS = "payment_excess"
+    REFUND = "refund"
+    REFUND_FAILED = "refund_failed"
     CREDIT_NOTE = "credit_note"
     CREDIT_NOTE_VOIDED = "credit_note_voided"
     BALANCE_ADJUSTED = "balance_adjusted"
@@ -58,7 +65,10 @@ class LedgerKind(StrEnum):
     CREDIT_VOIDED = "credit_voided"
 
 
-PAYMENTS = frozenset({LedgerKind.PAYMENT, LedgerKind.PAYMENT_OUT_OF_BAND})
+PAYMENTS = frozenset(
+    {LedgerKind.PAYMENT, LedgerKind.PAYMENT_OUT_OF_BAND, LedgerKind.PAYMENT_APPLIED}
+)
+MONEY_BACK = frozenset({LedgerKind.REFUND, LedgerKind.REFUND_FAILED})
 
 _A, _K = LedgerAccount, LedgerKind
 _TICK = timedelta(microseconds=1)
@@ -85,7 +95,7 @@ class Transaction:
 
     kind: LedgerKind
     source_id: str
-    customer_id: str
+    customer_id: str | None
     invoice_id: str | None
     currency: str
     entries: tuple[Entry, ...]
@@ -129,14 +139,32 @@ def invoice_finalized(invoice: Invoice) -> Transaction:
 
 
 def invoice_voided(invoice: Invoice, posted: Iterable[Transaction]) -> Transaction:
-    """The opposite of all that was posted of the invoice, payments apart."""
+    """The opposite of all that was posted of the invoice, and of what payments settled of it.
+
+    Money that came is the customer's credit then, unless it went back.
+    """
     legs: dict[_Leg, int] = {}
     for transaction in posted:
-        if transaction.kind not in PAYMENTS:
-            for entry in transaction.entries:
+        moved_money = transaction.kind in PAYMENTS or transaction.kind in MONEY_BACK
+        for entry in transaction.entries:
+            if moved_money and entry.account in _SETTLED:
+                _add(legs, _leg(entry.account), -entry.amount)
+                _add(legs, _BALANCE, entry.amount)
+            elif not moved_money and transaction.kind is not _K.PAYMENT_EXCESS:
                 leg = (entry.account, entry.period_start, entry.period_end)
                 _add(legs, leg, -entry.amount)
     return _of_invoice(_K.INVOICE_VOIDED, invoice.id, invoice, legs)
+
+
+def kept(posted: Iterable[Transaction]) -> int:
+    """What was paid of an invoice and not given back: the customer's, once it is void."""
+    return -sum(
+        entry.amount
+        for transaction in posted
+        if transaction.kind in PAYMENTS or transaction.kind in MONEY_BACK
+        for entry in transaction.entries
+        if entry.account in _SETTLED
+    )
 
 
 def invoice_uncollectible(invoice: Invoice) -> Transaction:
@@ -158,11 +186,57 @@ def payment(
     return _of_invoice(kind, source_id, invoice, {cash: amount, _claim(invoice): -amount})
 
 
-def excess_payment(moved: BalanceTransaction, *, source_id: str) -> Transaction:
+def excess_payment(
+    moved: BalanceTransaction, *, source_id: str, was_unapplied: bool = False
+) -> Transaction:
     """More was paid than was owed, or after it was: the customer has credit for it."""
-    legs = {_leg(_A.CASH): -moved.amount, _BALANCE: moved.amount}
+    source = _UNAPPLIED if was_unapplied else _leg(_A.CASH)
+    legs = {source: -moved.amount, _BALANCE: moved.amount}
     kind = _K.PAYMENT_EXCESS
     return _made(kind, source_id, moved.customer_id, moved.invoice_id, moved.currency, legs)
+
+
+def unapplied_payment(
+    source_id: str, customer_id: str | None, amount: int, currency: str, *, out_of_band: bool
+) -> Transaction:
+    """``amount`` came that is for no invoice yet, from a customer or from nobody we know."""
+    cash = _leg(_A.CASH_OUT_OF_BAND if out_of_band else _A.CASH)
+    legs = {cash: amount, _UNAPPLIED: -amount}
+    return _made(_K.PAYMENT_UNAPPLIED, source_id, customer_id, None, currency, legs)
+
+
+def applied_payment(invoice: Invoice, amount: int, *, source_id: str) -> Transaction:
+    """``amount`` that was for no invoice pays this one."""
+    legs = {_UNAPPLIED: amount, _claim(invoice): -amount}
+    return _of_invoice(_K.PAYMENT_APPLIED, source_id, invoice, legs)
+
+
+def refund(refunded: Refund) -> Transaction:
+    """Money goes back through the gateway that it came through.
+
+    Of an invoice's payment it lowers what is earned, until a credit note says what it is for; what
+    was the customer's credit is that no more.
+    """
+    source = _leg(_A.REFUNDS) if refunded.invoice_id else _UNAPPLIED
+    legs = {
+        source: refunded.amount - refunded.amount_of_credit,
+        _BALANCE: refunded.amount_of_credit,
+        _leg(_A.CASH): -refunded.amount,
+    }
+    return _of_refund(_K.REFUND, refunded, legs)
+
+
+def refund_failed(refunded: Refund) -> Transaction:
+    """The money did not go back: the opposite of what its refund posted."""
+    posted = refund(refunded)
+    legs = {_leg(entry.account): -entry.amount for entry in posted.entries}
+    return _of_refund(_K.REFUND_FAILED, refunded, legs)
+
+
+def _of_refund(kind: LedgerKind, refunded: Refund, legs: dict[_Leg, int]) -> Transaction:
+    return _made(
+        kind, refunded.id, refunded.customer_id, refunded.invoice_id, refunded.currency, legs
+    )
 
 
 # ─── Credit notes ────────────────────────────────────────────────────────────────────────────
@@ -189,9 +263,9 @@ def credit_note(
 ) -> Transaction:
     """What was billed is taken back, and the customer owes less or gets it back.
 
-    ``off_invoice`` lowers what remains of it, ``to_balance`` is credit for later, ``refunded`` went
-    back through the gateway and ``out_of_band`` some other way. Together they are what is
-    ``taken``, tax included; ValueError otherwise.
+    ``off_invoice`` lowers what remains of it, ``to_balance`` is credit for later, ``refunded`` goes
+    back by refunds, which post that themselves, and ``out_of_band`` went some other way. Together
+    they are what is ``taken``, tax included; ValueError otherwise.
     """
     legs: dict[_Leg, int] = {}
     for each in taken:
@@ -199,7 +273,7 @@ def credit_note(
         _add(legs, _TAX, each.tax)
     _add(legs, _claim(invoice), -off_invoice)
     _add(legs, _BALANCE, -to_balance)
-    _add(legs, _leg(_A.CASH), -refunded)
+    _add(legs, _leg(_A.REFUNDS), -refunded)
     _add(legs, _leg(_A.CASH_OUT_OF_BAND), -out_of_band)
     return _of_invoice(_K.CREDIT_NOTE, note_id, invoice, legs)
 
@@ -286,6 +360,8 @@ def _leg(account: LedgerAccount) -> _Leg:
 
 _RECEIVABLE, _REVENUE, _TAX = _leg(_A.RECEIVABLE), _leg(_A.REVENUE), _leg(_A.TAX_PAYABLE)
 _BALANCE, _GRANTS, _BAD_DEBT = _leg(_A.CUSTOMER_CREDIT), _leg(_A.CREDIT_GRANTS), _leg(_A.BAD_DEBT)
+_UNAPPLIED = _leg(_A.UNAPPLIED_PAYMENTS)
+_SETTLED = (_A.RECEIVABLE, _A.BAD_DEBT, _A.REFUNDS)  # what a payment settles, or a refund takes back
 
 
 def _net(line: Line) -> int:
@@ -332,7 +408,7 @@ def _of_invoice(
 def _made(
     kind: LedgerKind,
     source_id: str,
-    customer_id: str,
+    customer_id: str | None,
     invoice_id: str | None,
     currency: str,
     legs: dict[_Leg, int],

@@ -100,6 +100,17 @@ class PaymentIntent:
     canceled_at: datetime | None
     paid_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    amount_applied: int = 0  # of what was received, to the invoice
+
+
+def chosen(intent: PaymentIntent, payment_method_id: str) -> PaymentIntent:
+    """The intent that is to be paid with this once somebody confirms it."""
+    return replace(
+        intent,
+        status=next_status(intent.status, _A.CHOOSE),
+        payment_method_id=payment_method_id,
+        next_action=None,
+    )
 
 
 def succeeded(

@@ -234,7 +234,14 @@ class Subscription:
     payment_settings: Mapping[str, Any] | None = None
     retry_schedule_id: str | None = None
     paused_reason: str | None = None
+    pending_setup_intent_id: str | None = None  # what would give it something to charge
     items: tuple[Item, ...] = field(default=())
+
+    @property
+    def saves_payment_method(self) -> bool:
+        """Whether what pays for it becomes its default (Stripe: save_default_payment_method)."""
+        settings = self.payment_settings or {}
+        return settings.get("save_default_payment_method") == "on_subscription"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ COLUMNS = (
     "total_taxes",
     "pre_payment_credits",
     "post_payment_credits",
+    "amount_paid_out_of_band",
+    "amount_overpaid",
     "threshold_reason",
     "from_invoice_id",
     "latest_revision_id",
@@ -106,6 +108,8 @@ CHANGING = (
     "total_taxes",
     "pre_payment_credits",
     "post_payment_credits",
+    "amount_paid_out_of_band",
+    "amount_overpaid",
     "threshold_reason",
     "from_invoice_id",
     "latest_revision_id",
@@ -148,7 +152,8 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        default_payment_method_id, payment_intent_id, customer_snapshot, description, footer,
        metadata, subscription_metadata, created_at, finalized_at, paid_at, voided_at,
        marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
-       total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
+       total_taxes, pre_payment_credits, post_payment_credits, amount_paid_out_of_band,
+       amount_overpaid, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
        uncollectible_reason, numbered_by, parked
   FROM invoices
@@ -177,7 +182,8 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        default_payment_method_id, payment_intent_id, customer_snapshot, description, footer,
        metadata, subscription_metadata, created_at, finalized_at, paid_at, voided_at,
        marked_uncollectible_at, discount_ids, tax_rate_ids, total_discounts, total_credits,
-       total_taxes, pre_payment_credits, post_payment_credits, threshold_reason, from_invoice_id,
+       total_taxes, pre_payment_credits, post_payment_credits, amount_paid_out_of_band,
+       amount_overpaid, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
        uncollectible_reason, numbered_by, parked
   FROM invoices
@@ -243,7 +249,9 @@ UPDATE invoices i
        tax_rate_ids = r.tax_rate_ids, total_discounts = r.total_discounts,
        total_credits = r.total_credits,
        total_taxes = r.total_taxes, pre_payment_credits = r.pre_payment_credits,
-       post_payment_credits = r.post_payment_credits, threshold_reason = r.threshold_reason,
+       post_payment_credits = r.post_payment_credits,
+       amount_paid_out_of_band = r.amount_paid_out_of_band, amount_overpaid = r.amount_overpaid,
+       threshold_reason = r.threshold_reason,
        from_invoice_id = r.from_invoice_id, latest_revision_id = r.latest_revision_id,
        proration_at = r.proration_at, appearance = r.appearance, given_number = r.given_number,
        effective_at = r.effective_at, uncollectible_reason = r.uncollectible_reason,
@@ -260,7 +268,7 @@ UPDATE invoices i
        collection_method text, days_until_due integer, period_start timestamptz,
        period_end timestamptz, discount_ids text[], tax_rate_ids text[], total_discounts json,
        total_credits json, total_taxes json, pre_payment_credits bigint,
-       post_payment_credits bigint,
+       post_payment_credits bigint, amount_paid_out_of_band bigint, amount_overpaid bigint,
        threshold_reason json, from_invoice_id text, latest_revision_id text,
        proration_at timestamptz, appearance json, given_number text, effective_at timestamptz,
        uncollectible_reason text, numbered_by text)

@@ -22,7 +22,7 @@ class PostedEntry:
     ledger_account: LedgerAccount
     currency: str
     amount: int
-    customer_id: str
+    customer_id: str | None
     period_start: datetime | None
     period_end: datetime | None
     created_at: datetime
@@ -35,7 +35,7 @@ class PostedTransaction:
     id: str
     kind: LedgerKind
     source_id: str
-    customer_id: str
+    customer_id: str | None
     invoice_id: str | None
     currency: str
     created_at: datetime

@@ -14,7 +14,8 @@ SELECT coalesce(t.account_id, e.account_id), coalesce(t.id, e.transaction_id), t
                FROM ledger_entries) AS e
     ON e.account_id = t.account_id
    AND e.transaction_id = t.id
-   AND (e.currency, e.customer_id, e.created_at) = (t.currency, t.customer_id, t.created_at)
+   AND e.customer_id IS NOT DISTINCT FROM t.customer_id
+   AND (e.currency, e.created_at) = (t.currency, t.created_at)
  WHERE t.id IS NULL
     OR e.transaction_id IS NULL
 """
@@ -76,9 +77,9 @@ WITH posted AS (
            count(DISTINCT t.id) FILTER (WHERE t.kind = 'invoice_finalized') AS finalized,
            count(DISTINCT t.id) FILTER (WHERE t.kind = 'invoice_voided') AS voided,
            count(DISTINCT t.id) FILTER (WHERE t.kind = 'invoice_uncollectible') AS written_off,
-           coalesce(sum(e.amount) FILTER (
-               WHERE t.kind IN ('payment', 'payment_out_of_band')
-                 AND e.ledger_account IN ('cash', 'cash_out_of_band')), 0) AS paid
+           coalesce(-sum(e.amount) FILTER (
+               WHERE t.kind IN ('payment', 'payment_out_of_band', 'payment_applied')
+                 AND e.ledger_account IN ('receivable', 'bad_debt')), 0) AS paid
       FROM ledger_transactions t
       JOIN ledger_entries e ON e.account_id = t.account_id AND e.transaction_id = t.id
      WHERE t.invoice_id IS NOT NULL

@@ -163,7 +163,7 @@ class JournalRow:
     ledger_account: LedgerAccount
     currency: str
     amount: int
-    customer_id: str
+    customer_id: str | None
     invoice_number: str | None
     period_start: datetime | None
     period_end: datetime | None

@@ -30,6 +30,7 @@ COLUMNS = (
     "canceled_at",
     "paid_at",
     "metadata",
+    "amount_applied",
 )
 CHANGING = (
     "id",
@@ -48,6 +49,7 @@ CHANGING = (
     "canceled_at",
     "paid_at",
     "metadata",
+    "amount_applied",
 )
 _values = values_of(*COLUMNS)
 
@@ -70,12 +72,13 @@ UPDATE payment_intents p
        latest_attempt_id = r.latest_attempt_id, last_error = r.last_error,
        next_action = r.next_action, setup_future_usage = r.setup_future_usage,
        description = r.description, cancellation_reason = r.cancellation_reason,
-       canceled_at = r.canceled_at, paid_at = r.paid_at, metadata = r.metadata
+       canceled_at = r.canceled_at, paid_at = r.paid_at, metadata = r.metadata,
+       amount_applied = r.amount_applied
   FROM json_to_recordset(%(rows)s) AS r(
        id text, customer_id text, amount bigint, amount_received bigint, currency text,
        status text, payment_method_id text, latest_attempt_id text, last_error json,
        next_action json, setup_future_usage text, description text, cancellation_reason text,
-       canceled_at timestamptz, paid_at timestamptz, metadata jsonb)
+       canceled_at timestamptz, paid_at timestamptz, metadata jsonb, amount_applied bigint)
  WHERE p.account_id = %(account_id)s
    AND p.id = r.id
 """
@@ -92,7 +95,7 @@ LOAD = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata
+       metadata, amount_applied
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -106,11 +109,33 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Pay
     return {row.id: row for row in rows}
 
 
-OPEN_OF_INVOICES = """
+LOCK = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
        metadata
+  FROM payment_intents
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+ ORDER BY id
+   FOR NO KEY UPDATE
+"""
+
+
+def lock(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, PaymentIntent]:
+    """The payment intents by id, which are ours until the transaction ends.
+
+    Their customers are locked before them; one that is nobody's has no other lock.
+    """
+    rows = fetch(conn, PaymentIntent, LOCK, {"account_id": account_id, "ids": list(ids)})
+    return {row.id: row for row in rows}
+
+
+OPEN_OF_INVOICES = """
+SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
+       client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
+       setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
+       metadata, amount_applied
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
@@ -131,7 +156,7 @@ OF_INVOICES = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata
+       metadata, amount_applied
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
@@ -151,7 +176,7 @@ LIST = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata
+       metadata, amount_applied
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
@@ -185,3 +210,25 @@ def list_page(
         table="payment_intents",
         what="payment_intent",
     )
+
+
+ATTACH = """
+UPDATE payment_intents
+   SET invoice_id = %(invoice_id)s, customer_id = coalesce(customer_id, %(customer_id)s)
+ WHERE account_id = %(account_id)s
+   AND id = %(id)s
+   AND invoice_id IS NULL
+"""
+
+
+def attach(
+    conn: Connection, account_id: int, intent_id: str, *, invoice_id: str, customer_id: str
+) -> None:
+    """Make the payment intent, which has no invoice, the invoice's. The customer is locked."""
+    parameters = {
+        "account_id": account_id,
+        "id": intent_id,
+        "invoice_id": invoice_id,
+        "customer_id": customer_id,
+    }
+    conn.execute(ATTACH, parameters)

@@ -16,7 +16,8 @@ class PaymentMethod:
     """Something that ``gateway`` can charge, which it knows by ``gateway_token``.
 
     ``card`` is what may be shown of a card: brand, last4, exp_month, exp_year, funding, country,
-    fingerprint.
+    fingerprint; ``us_bank_account`` of a bank account: last4, routing_number, fingerprint,
+    bank_name, account_type, account_holder_type.
     """
 
     id: str
@@ -28,13 +29,14 @@ class PaymentMethod:
     created_at: datetime
     billing_details: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    us_bank_account: Mapping[str, Any] | None = None
 
 
 INSERT = """
 INSERT INTO payment_methods (account_id, id, customer_id, type, gateway, gateway_token, card,
-                             billing_details, metadata, created_at)
+                             us_bank_account, billing_details, metadata, created_at)
 VALUES (%(account_id)s, %(id)s, %(customer_id)s, %(type)s, %(gateway)s, %(gateway_token)s,
-        %(card)s, %(billing_details)s, %(metadata)s, %(created_at)s)
+        %(card)s, %(us_bank_account)s, %(billing_details)s, %(metadata)s, %(created_at)s)
 """
 
 
@@ -45,7 +47,7 @@ def insert(conn: Connection, account_id: int, method: PaymentMethod) -> None:
 UPDATE = """
 UPDATE payment_methods
    SET customer_id = %(customer_id)s, card = %(card)s, billing_details = %(billing_details)s,
-       metadata = %(metadata)s
+       metadata = %(metadata)s, us_bank_account = %(us_bank_account)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -57,7 +59,8 @@ def update(conn: Connection, account_id: int, method: PaymentMethod) -> None:
 
 
 LOAD = """
-SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
+       metadata, created_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -76,7 +79,8 @@ def find(conn: Connection, account_id: int, method_id: str) -> PaymentMethod | N
 
 
 LOCK = """
-SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
+       metadata, created_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND id = %(id)s
@@ -89,8 +93,26 @@ def lock(conn: Connection, account_id: int, method_id: str) -> PaymentMethod | N
     return fetch_one(conn, PaymentMethod, LOCK, {"account_id": account_id, "id": method_id})
 
 
+LOCK_MANY = """
+SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata,
+       us_bank_account, created_at
+  FROM payment_methods
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+ ORDER BY id
+   FOR NO KEY UPDATE
+"""
+
+
+def lock_many(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, PaymentMethod]:
+    """The payment methods by id, which stay as they are until the transaction ends."""
+    rows = fetch(conn, PaymentMethod, LOCK_MANY, {"account_id": account_id, "ids": list(ids)})
+    return {row.id: row for row in rows}
+
+
 LOCK_OF_CUSTOMERS = """
-SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
+       metadata, created_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND customer_id = ANY(%(customer_ids)s)
@@ -107,6 +129,26 @@ def lock_of_customers(
     return fetch(conn, PaymentMethod, LOCK_OF_CUSTOMERS, parameters)
 
 
+ATTACH_MANY = """
+UPDATE payment_methods p
+   SET customer_id = r.customer_id
+  FROM unnest(%(ids)s::text[], %(customer_ids)s::text[]) AS r(id, customer_id)
+ WHERE p.account_id = %(account_id)s
+   AND p.id = r.id
+"""
+
+
+def attach_many(conn: Connection, account_id: int, owners: Mapping[str, str]) -> None:
+    """The payment methods, which the caller has locked, are these customers', by their ids."""
+    if owners:
+        parameters = {
+            "account_id": account_id,
+            "ids": list(owners),
+            "customer_ids": list(owners.values()),
+        }
+        conn.execute(ATTACH_MANY, parameters)
+
+
 DETACH_MANY = """
 UPDATE payment_methods
    SET customer_id = NULL
@@ -121,7 +163,8 @@ def detach_many(conn: Connection, account_id: int, ids: Sequence[str]) -> None:
 
 
 LIST = """
-SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata, created_at
+SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
+       metadata, created_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)

@@ -18,6 +18,7 @@ from postpaid.storage.database import (
     fetch,
     values_of,
 )
+from postpaid.storage.paging import Page, Rows, fetch_page
 
 
 class AttemptStatus(StrEnum):
@@ -221,14 +222,18 @@ SELECT a.id
   FROM payment_attempts a
   JOIN payment_intents p ON p.account_id = a.account_id AND p.id = a.payment_intent_id
  WHERE a.account_id = %(account_id)s
-   AND a.status = 'pending'
+   AND (a.status IN ('pending', 'processing')
+        OR a.status = 'action_required' AND p.status = 'canceled')
    AND p.clock_id = %(clock_id)s
  ORDER BY a.id
 """
 
 
 def pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> list[PaymentAttempt]:
-    """The attempts without an outcome at what is to be collected on the test clock."""
+    """The attempts without an outcome at what is to be collected on the test clock.
+
+    One that waits for its customer is among them only when nobody wants it any more.
+    """
     parameters = {"account_id": account_id, "clock_id": clock_id}
     ids = [row[0] for row in conn.execute(PENDING_ON_CLOCK, parameters)]
     return list(load(conn, account_id, ids).values()) if ids else []
@@ -236,12 +241,19 @@ def pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> list[P
 
 CLAIM_UNSETTLED = """
 UPDATE payment_attempts a
-   SET leased_until = %(leased_until)s
+   SET leased_until = CASE a.status WHEN 'pending' THEN %(leased_until)s ELSE %(recheck_at)s END
   FROM (SELECT account_id, id
           FROM payment_attempts
          WHERE account_id = %(account_id)s
            AND status IN ('pending', 'action_required', 'processing')
            AND leased_until < %(now)s
+           AND NOT EXISTS (
+                 SELECT
+                   FROM payment_attempts b
+                  WHERE b.account_id = payment_attempts.account_id
+                    AND b.payment_intent_id = payment_attempts.payment_intent_id
+                    AND b.replaces = payment_attempts.id
+                    AND b.status = 'pending')
          ORDER BY leased_until
          LIMIT %(limit)s
            FOR UPDATE SKIP LOCKED) AS due
@@ -252,16 +264,24 @@ RETURNING a.id
 
 
 def claim_unsettled(
-    conn: Connection, account_id: int, *, now: datetime, leased_until: datetime, limit: int
+    conn: Connection,
+    account_id: int,
+    *,
+    now: datetime,
+    leased_until: datetime,
+    recheck_at: datetime,
+    limit: int,
 ) -> list[str]:
     """Ids of attempts to ask about now, as the asker is thought dead, or the gateway needs time.
 
-    They are ours until the lease.
+    They are ours until the lease; what a bank or a customer does is asked about again later. One
+    that is being replaced is asked about with the one that replaces it.
     """
     parameters = {
         "account_id": account_id,
         "now": now,
         "leased_until": leased_until,
+        "recheck_at": recheck_at,
         "limit": limit,
     }
     return [row[0] for row in conn.execute(CLAIM_UNSETTLED, parameters)]
@@ -322,3 +342,41 @@ def settle(conn: Connection, account_id: int, attempts: Sequence[PaymentAttempt]
     """Write what the gateway said; return the ids of those to which that was new."""
     parameters = {"account_id": account_id, "rows": as_json_rows(attempts, OUTCOME)}
     return {row[0] for row in conn.execute(SETTLE, parameters)}
+
+
+CHARGES = """
+SELECT id, payment_intent_id, invoice_id, customer_id, payment_method_id, gateway, gateway_token,
+       amount, currency, status, automatic, on_session, asked, replaces, gateway_reference,
+       failure_code, decline_code, failure_message, next_action, amount_refunded, leased_until,
+       attempted_at, settled_at
+  FROM payment_attempts
+ WHERE account_id = %(account_id)s
+   AND status IN ('processing', 'succeeded', 'failed')
+   AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
+   AND (%(intent_id)s::text IS NULL OR payment_intent_id = %(intent_id)s)
+   AND (%(created_from)s::timestamptz IS NULL OR attempted_at >= %(created_from)s)
+   AND (%(created_before)s::timestamptz IS NULL OR attempted_at < %(created_before)s)
+"""
+
+
+def list_charges(
+    conn: Connection,
+    account_id: int,
+    page: Page,
+    *,
+    customer_id: str | None = None,
+    intent_id: str | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Rows[PaymentAttempt]:
+    """The attempts that charged, or failed to, newest first; the page is of attempts' ids."""
+    parameters = {
+        "account_id": account_id,
+        "customer_id": customer_id,
+        "intent_id": intent_id,
+        "created_from": created_from,
+        "created_before": created_before,
+    }
+    return fetch_page(
+        conn, PaymentAttempt, CHARGES, parameters, page, table="payment_attempts", what="charge"
+    )

@@ -62,6 +62,7 @@ COLUMNS = (
     "payment_settings",
     "retry_schedule_id",
     "paused_reason",
+    "pending_setup_intent_id",
 )
 CHANGING = (
     "id",
@@ -108,6 +109,7 @@ CHANGING = (
     "payment_settings",
     "retry_schedule_id",
     "paused_reason",
+    "pending_setup_intent_id",
 )
 _values = values_of(*COLUMNS)
 
@@ -134,7 +136,8 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        proration_discounts, usage_invoicing, discount_ids, tax_rate_ids, threshold_amount,
        threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
-       invoice_settings, payment_settings, retry_schedule_id, paused_reason
+       invoice_settings, payment_settings, retry_schedule_id, paused_reason,
+       pending_setup_intent_id
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -212,6 +215,24 @@ def default_payment_methods(
     return dict(conn.execute(DEFAULT_PAYMENT_METHODS, parameters).fetchall())
 
 
+SAVING_PAYMENT_METHODS = """
+SELECT id
+  FROM subscriptions
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND payment_settings ->> 'save_default_payment_method' = 'on_subscription'
+"""
+
+
+def saving_payment_methods(
+    conn: Connection, account_id: int, ids: Sequence[str]
+) -> list[Subscription]:
+    """Those of the subscriptions whose default becomes what pays for them."""
+    parameters = {"account_id": account_id, "ids": list(ids)}
+    found = [row[0] for row in conn.execute(SAVING_PAYMENT_METHODS, parameters)]
+    return list(load(conn, account_id, found).values()) if found else []
+
+
 COMMITMENTS = """
 SELECT id, minimum_amount, maximum_amount
   FROM subscriptions
@@ -271,7 +292,8 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        proration_discounts, usage_invoicing, discount_ids, tax_rate_ids, threshold_amount,
        threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
-       invoice_settings, payment_settings, retry_schedule_id, paused_reason
+       invoice_settings, payment_settings, retry_schedule_id, paused_reason,
+       pending_setup_intent_id
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
@@ -347,7 +369,7 @@ UPDATE subscriptions s
        pending_update = r.pending_update, pending_update_expires_at = r.pending_update_expires_at,
        schedule_id = r.schedule_id, invoice_settings = r.invoice_settings,
        payment_settings = r.payment_settings, retry_schedule_id = r.retry_schedule_id,
-       paused_reason = r.paused_reason,
+       paused_reason = r.paused_reason, pending_setup_intent_id = r.pending_setup_intent_id,
        parked = CASE WHEN r.ended_at IS NULL THEN s.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, closes_at timestamptz, expires_at timestamptz,
@@ -363,7 +385,7 @@ UPDATE subscriptions s
        threshold_amount bigint, threshold_resets_anchor boolean, minimum_amount bigint,
        maximum_amount bigint, pending_update jsonb, pending_update_expires_at timestamptz,
        schedule_id text, invoice_settings jsonb, payment_settings jsonb,
-       retry_schedule_id text, paused_reason text)
+       retry_schedule_id text, paused_reason text, pending_setup_intent_id text)
  WHERE s.account_id = %(account_id)s
    AND s.id = r.id
 """

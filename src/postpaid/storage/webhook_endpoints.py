@@ -235,13 +235,15 @@ DUE = """
 SELECT e.account_id, a.livemode, e.id
   FROM webhook_endpoints e
   JOIN accounts a USING (account_id)
+  CROSS JOIN LATERAL (
+        SELECT
+          FROM webhook_deliveries d
+         WHERE d.account_id = e.account_id
+           AND d.endpoint_id = e.id
+           AND d.due_at <= %(now)s
+         ORDER BY d.due_at
+         LIMIT 1) first  -- a probe of the index, however many are due
  WHERE e.status = 'enabled'
-   AND EXISTS (
-       SELECT
-         FROM webhook_deliveries d
-        WHERE d.account_id = e.account_id
-          AND d.endpoint_id = e.id
-          AND d.due_at <= %(now)s)
  ORDER BY e.account_id, e.id
 """
 

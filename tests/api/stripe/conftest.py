@@ -15,12 +15,13 @@ from postpaid.billing.manage_keys import IssuedKey
 from postpaid.config import Settings
 from postpaid.storage.accounts import Account
 from postpaid.storage.database import Database
+from postpaid.storage.vault import Vault
 from serving import serve
 
 
 @pytest.fixture(scope="session")
 def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url, pool_size=8)
+    database = Database(database_url, pool_size=8, vault=Vault.of_new_key())
     yield database
     database.close()
 

@@ -146,12 +146,16 @@ class Shop:
         return {"event_name": used["event_name"], "type": "cancel", "cancel": cancel}
 
     def backfill(self) -> Given:
-        now = int(time.time())
-        return {
-            "meter": self.meter()["id"],
-            "start_time": str(now - 2 * DAY),
-            "end_time": str(now - DAY),
-        }
+        return {"event_name": self.meter()["event_name"]}
+
+    def endpoint(self) -> str:
+        url = "https://example.com/told"
+        return self.new("/v1/webhook_endpoints", url=url, enabled_events=["*"])
+
+    def event(self) -> str:
+        self.endpoint()
+        self.customer()
+        return str(self.http.get("/v1/events?limit=1").json()["data"][0]["id"])
 
     def clock(self) -> str:
         return self.new("/v1/test_helpers/test_clocks", frozen_time=str(int(time.time())))
@@ -376,6 +380,36 @@ EXAMPLES: dict[str, Example] = {
     "POST /v1/billing/credit_grants/{credit_grant}": at("credit_grant", grant_id, **LABEL),
     "POST /v1/billing/credit_grants/{credit_grant}/expire": at("credit_grant", grant_id),
     "POST /v1/billing/credit_grants/{credit_grant}/void": at("credit_grant", grant_id),
+    "POST /v1/retry_schedules": to(kind="daily"),
+    "POST /v1/retry_schedules/{retry_schedule}": at(
+        "retry_schedule", lambda shop: shop.new("/v1/retry_schedules", kind="daily"), name="Daily"
+    ),
+    "POST /v1/webhook_endpoints": to(
+        url="https://example.com/told", enabled_events=["invoice.paid"]
+    ),
+    "POST /v1/webhook_endpoints/{webhook_endpoint}": at(
+        "webhook_endpoint", Shop.endpoint, description="The shop"
+    ),
+    "POST /v1/webhook_endpoints/{webhook_endpoint}/redeliver": at(
+        "webhook_endpoint", Shop.endpoint
+    ),
+    "POST /v1/webhook_endpoints/{webhook_endpoint}/rotate_secret": at(
+        "webhook_endpoint", Shop.endpoint
+    ),
+    "POST /v1/events/{event}/resend": at("event", Shop.event),
+    "POST /v1/events/{event}/retry": at("event", Shop.event),
+    "POST /v2/core/event_destinations": to(
+        name="The shop",
+        type="webhook_endpoint",
+        enabled_events=["v1.invoice.paid"],
+        event_payload="thin",
+        webhook_endpoint={"url": "https://example.com/told"},
+    ),
+    "POST /v2/core/event_destinations/{destination}": at("destination", Shop.endpoint, name="It"),
+    "POST /v2/core/event_destinations/{destination}/enable": at("destination", Shop.endpoint),
+    "POST /v2/core/event_destinations/{destination}/disable": at("destination", Shop.endpoint),
+    "POST /v2/core/event_destinations/{destination}/ping": at("destination", Shop.endpoint),
+    "DELETE /v2/core/event_destinations/{destination}": at("destination", Shop.endpoint),
     "POST /v1/billing_settings": to(time_zone="Europe/Berlin"),
     "POST /v1/test_helpers/test_clocks": to(frozen_time="1767264700"),
     "POST /v1/test_helpers/test_clocks/{clock}/advance": at(

@@ -196,6 +196,24 @@ def test_every_event_of_v1_has_a_thin_one(stripe_client: StripeClient) -> None:
     assert notification(stripe_client, shown).fetch_related_object() == customer
 
 
+def test_what_changed_is_told_to_who_fetches_it(stripe_client: StripeClient) -> None:
+    customers = stripe_client.v1.customers
+    ada = customers.create({"name": "Ada", "metadata": {"a": "b"}, "address": {"city": "Bonn"}})
+    customers.update(ada.id, {"name": "Eve", "metadata": {"c": "d"}, "address": {"city": "Kiel"}})
+    customers.delete(ada.id)
+    deleted, updated, created = listed(stripe_client, object_id=ada.id)
+    assert updated["changes"] == {
+        "before": {"name": "Ada", "metadata": {"c": None}, "address": {"city": "Bonn"}},
+        "after": {"name": "Eve", "metadata": {"c": "d"}, "address": {"city": "Kiel"}},
+    }
+    assert (deleted["changes"], created["changes"]) == (None, None)
+    fetched = notification(stripe_client, updated).fetch_event()
+    assert fetched.to_dict() == updated
+    [snapshot] = stripe_client.v1.events.list({"type": "customer.updated"}).data
+    former = snapshot.to_dict()["data"]["previous_attributes"]
+    assert former == updated["changes"]["before"]
+
+
 def test_what_an_event_is_about_is_found_where_it_says() -> None:
     from postpaid.api.server import RESOURCES
 

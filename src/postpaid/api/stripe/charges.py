@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from postpaid.api.stripe import addresses
+from postpaid.api.stripe.addresses import Address
 from postpaid.api.stripe.expand import expandable, loader
 from postpaid.api.stripe.lists import seconds
+from postpaid.api.stripe.payment_methods import OTHER_TYPES
 from postpaid.billing.perform import Act
 from postpaid.storage import payment_methods, payments
 from postpaid.storage.database import Connection
@@ -64,7 +67,7 @@ def to_stripe(
         "paid": paid,
         "payment_intent": attempt.payment_intent_id,
         "payment_method": attempt.payment_method_id,
-        "payment_method_details": _details(method),
+        "payment_method_details": _details(attempt, method),
         "presentment_details": None,
         "radar_options": None,
         "receipt_email": None,
@@ -78,6 +81,7 @@ def to_stripe(
         "statement_descriptor": None,
         "statement_descriptor_suffix": None,
         "status": STATUSES.get(attempt.status, "pending"),
+        "transfer": None,
         "transfer_data": None,
         "transfer_group": None,
     }
@@ -85,13 +89,49 @@ def to_stripe(
 
 def _billing_details(method: PaymentMethod | None) -> dict[str, Any]:
     said: Mapping[str, Any] = method.billing_details if method else {}
-    return {key: said.get(key) for key in ("address", "email", "name", "phone", "tax_id")}
+    shown = {key: said.get(key) for key in ("address", "email", "name", "phone", "tax_id")}
+    return shown | {"address": shown["address"] or addresses.from_stripe(Address())}
 
 
-def _details(method: PaymentMethod | None) -> dict[str, Any] | None:
+def _details(attempt: PaymentAttempt, method: PaymentMethod | None) -> dict[str, Any] | None:
+    """What was charged, by its type; each other type is a key that is null."""
     if method is None:
         return None
-    return {"type": method.type, method.type: dict(method.card or {})}
+    of_type: dict[str, Any] = {}
+    if method.card is not None:
+        of_type = {
+            **dict.fromkeys(_OF_CARDS),
+            **method.card,
+            "amount_authorized": attempt.amount,
+            "checks": {
+                "address_line1_check": None,
+                "address_postal_code_check": None,
+                "cvc_check": None,
+            },
+            "network": method.card["brand"],
+        }
+    elif method.us_bank_account is not None:
+        of_type = {**dict.fromkeys(_OF_BANK_ACCOUNTS), **method.us_bank_account}
+    return {**dict.fromkeys(_TYPES), "type": method.type, method.type: of_type}
+
+
+# Keys that there always are, and which are null unless something is said of them.
+_TYPES = [
+    *OTHER_TYPES.split(),
+    *"ach_credit_transfer ach_debit card customer_balance sepa_credit_transfer".split(),
+    *"stripe_account us_bank_account wechat".split(),
+]
+_OF_CARDS = """
+    amount_authorized authorization_code brand capture_before checks country description
+    electronic_commerce_indicator exp_month exp_year extended_authorization fingerprint funding iin
+    incremental_authorization installments issuer last4 mandate moto multicapture network
+    network_token network_transaction_id overcapture regulated_status setup_credential_usage
+    stored_credential_usage three_d_secure transaction_link_id wallet
+""".split()
+_OF_BANK_ACCOUNTS = """
+    account_holder_type account_type bank_name expected_debit_date fingerprint last4 mandate
+    payment_reference routing_number
+""".split()
 
 
 def _outcome(attempt: PaymentAttempt) -> dict[str, Any] | None:
@@ -105,6 +145,7 @@ def _outcome(attempt: PaymentAttempt) -> dict[str, Any] | None:
         "network_status": "approved_by_network" if paid else "declined_by_network",
         "reason": attempt.decline_code,
         "risk_level": None,
+        "risk_score": None,
         "rule": None,
         "seller_message": "Payment complete." if paid else attempt.failure_message,
         "type": "authorized" if paid else "issuer_declined",

@@ -14,12 +14,14 @@ from postpaid.api.stripe.params import (
     Metadata,
     Params,
     Text,
+    Unsettable,
     merge_metadata,
     refuse,
 )
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_payment_gateways
 from postpaid.core.errors import NotFound
+from postpaid.core.values import replace
 from postpaid.storage import payment_gateways
 from postpaid.storage.database import Connection
 from postpaid.storage.payment_gateways import GatewayKind, PaymentGateway
@@ -56,7 +58,7 @@ class GatewayCreate(Params):
 
 class GatewayUpdate(Params):
     api_key: Key | None = None
-    base_url: Annotated[str, Text(500)] | None = None
+    base_url: Unsettable[Annotated[str, Text(500)]] = None
     default: Boolean | None = None
     metadata: Metadata = None
 
@@ -86,34 +88,39 @@ def create(call: Call, params: GatewayCreate) -> dict[str, Any]:
 @routes.get(URL + "/{payment_gateway}", returns="payment_gateway")
 def retrieve(call: Call, payment_gateway: str) -> dict[str, Any]:
     """Retrieve a payment gateway."""
-    return call.read(
-        lambda conn: to_stripe(_found(call, conn, payment_gateway), livemode=call.act.livemode)
-    )
+
+    def read(conn: Connection) -> dict[str, Any]:
+        found = payment_gateways.find(conn, call.act.account_id, payment_gateway)
+        if found is None:
+            raise NotFound.of("payment gateway", payment_gateway)
+        return to_stripe(found, livemode=call.act.livemode)
+
+    return call.read(read)
 
 
 @routes.post(URL + "/{payment_gateway}", returns="payment_gateway")
 def update(call: Call, params: GatewayUpdate, payment_gateway: str) -> dict[str, Any]:
     """Update a payment gateway: its key, its address, its being the default."""
-    base_url = _base_url(call, params.base_url)
     given = params.given()
+    fields: dict[str, Any] = {}
+    if params.api_key is not None:
+        fields |= manage_payment_gateways.sealed(call.database.vault, params.api_key)
+    if "base_url" in given:
+        fields["base_url"] = _base_url(call, params.base_url)
+    if params.default is not None:
+        fields["is_default"] = params.default
 
-    def write(conn: Connection) -> dict[str, Any]:
-        before = _found(call, conn, payment_gateway)
-        updated = manage_payment_gateways.update_payment_gateway(
-            conn,
-            call.act,
-            payment_gateway,
-            vault=call.database.vault,
-            api_key=params.api_key,
-            base_url=base_url,
-            is_default=params.default,
-            metadata=merge_metadata(before.metadata, given["metadata"])
-            if "metadata" in given
-            else before.metadata,
+    def change(before: PaymentGateway) -> PaymentGateway:
+        if "metadata" in given:
+            fields["metadata"] = merge_metadata(before.metadata, given["metadata"])
+        return replace(before, **fields)
+
+    return call.write(
+        lambda conn: to_stripe(
+            manage_payment_gateways.update_payment_gateway(conn, call.act, payment_gateway, change),
+            livemode=call.act.livemode,
         )
-        return to_stripe(updated, livemode=call.act.livemode)
-
-    return call.write(write)
+    )
 
 
 @routes.delete(URL + "/{payment_gateway}", returns="payment_gateway")
@@ -137,13 +144,6 @@ def list_(call: Call, params: ListParams) -> dict[str, Any]:
             lambda each: to_stripe(each, livemode=call.act.livemode),
         )
     )
-
-
-def _found(call: Call, conn: Connection, gateway_id: str) -> PaymentGateway:
-    found = payment_gateways.find(conn, call.act.account_id, gateway_id)
-    if found is None:
-        raise NotFound.of("payment gateway", gateway_id)
-    return found
 
 
 def _base_url(call: Call, url: str | None) -> str | None:

@@ -89,6 +89,12 @@ def _next_action(action: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
 
 
+_UNKNOWN = """
+    advice_code doc_url network_advice_code network_decline_code param payment_intent
+    request_log_url setup_intent source
+""".split()
+
+
 def _error(
     intent: PaymentIntent, failed: Mapping[str, PaymentMethod], *, livemode: bool
 ) -> dict[str, Any] | None:
@@ -96,12 +102,14 @@ def _error(
         return None
     method = failed.get(str(intent.last_error["payment_method_id"]))
     return {
+        **dict.fromkeys(_UNKNOWN),
         "type": "card_error",
         "code": intent.last_error["code"],
         "decline_code": intent.last_error["decline_code"],
         "message": intent.last_error["message"],
         "charge": str(intent.last_error["attempt_id"]).replace("pa_", "ch_", 1),
         "payment_method": method and payment_method_shapes.to_stripe(method, livemode=livemode),
+        "payment_method_type": method and method.type,
     }
 
 

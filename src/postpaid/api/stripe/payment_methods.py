@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator
+from typing import Annotated, Any
 
 from postpaid.api.stripe import addresses
 from postpaid.api.stripe.addresses import Address
@@ -14,20 +11,23 @@ from postpaid.api.stripe.expand import expandable, loader
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
     Id,
-    Integer,
     ListParams,
     Metadata,
     Params,
     Text,
     Unsettable,
     merge_metadata,
-    refuse,
+)
+from postpaid.api.stripe.payment_means import (
+    ExpMonth,
+    ExpYear,
+    PaymentMethodMeans,
+    means_from_stripe,
 )
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_payment_methods
-from postpaid.billing.manage_payment_methods import NewCard
 from postpaid.billing.perform import Act
-from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.errors import NotFound
 from postpaid.core.values import replace
 from postpaid.storage import customers, payment_methods
 from postpaid.storage.database import Connection
@@ -37,30 +37,13 @@ routes = Routes("Payment methods")
 
 # The kinds that Stripe has and we have not: each is a key of a payment method, always null.
 OTHER_TYPES = """
-    acss_debit affirm afterpay_clearpay alipay alma amazon_pay au_becs_debit bacs_debit bancontact
-    billie bizum blik boleto card_present cashapp crypto custom customer_balance eps fpx giropay
-    grabpay ideal interac_present kakao_pay klarna konbini kr_card link mb_way mobilepay multibanco
-    naver_pay nz_bank_account oxxo p24 pay_by_bank payco paynow paypal paypay payto pix promptpay
-    revolut_pay samsung_pay satispay scalapay sepa_debit sequra sofort sunbit swish twint upi
-    us_bank_account wechat_pay zip
+    acss_debit affirm afterpay_clearpay alipay alma amazon_pay au_becs_debit bacs_debit
+    bancontact billie bizum blik boleto card_present cashapp crypto custom eps fpx giropay
+    grabpay ideal interac_present kakao_pay klarna konbini kr_card link mb_way mobilepay
+    multibanco naver_pay nz_bank_account oxxo p24 pay_by_bank payco paynow paypal paypay payto
+    pix promptpay revolut_pay samsung_pay satispay scalapay sepa_debit sequra sofort sunbit
+    swish twint upi wechat_pay zip
 """
-
-
-def _card_number(text: str) -> str:
-    digits = re.sub("[ -]", "", text)
-    if not re.fullmatch("[0-9]{12,19}", digits):
-        raise refuse("Your card number is not a valid number.", "invalid_number")
-    return digits
-
-
-def _cvc(text: str) -> str:
-    if not re.fullmatch("[0-9]{3,4}", text):
-        raise refuse("Your card's security code is invalid.", "invalid_cvc")
-    return text
-
-
-ExpMonth = Annotated[int, Integer(1, 12)]
-ExpYear = Annotated[int, Integer(1970, 2199)]
 
 
 class BillingDetails(Params):
@@ -71,22 +54,12 @@ class BillingDetails(Params):
     tax_id: Unsettable[Annotated[str, Text(100)]] = None
 
 
-class Card(Params):
-    cvc: Annotated[str, Text(4), AfterValidator(_cvc)] | None = None
-    exp_month: ExpMonth | None = None
-    exp_year: ExpYear | None = None
-    number: Annotated[str, Text(40), AfterValidator(_card_number)] | None = None
-    token: Id | None = None
-
-
 class CardUpdate(Params):
     exp_month: ExpMonth | None = None
     exp_year: ExpYear | None = None
 
 
-class PaymentMethodCreate(Params):
-    type: Literal["card"]
-    card: Card
+class PaymentMethodCreate(PaymentMethodMeans):
     billing_details: BillingDetails = BillingDetails()
     metadata: Metadata = None
 
@@ -111,15 +84,15 @@ class PaymentMethodList(PaymentMethodListOfCustomer):
 
 @routes.post("/v1/payment_methods", returns="payment_method")
 def create(call: Call, params: PaymentMethodCreate) -> dict[str, Any]:
-    """Create a payment method of a card's number or token; it is nobody's until attached."""
-    card = card_from_stripe(params.card)
+    """Create a payment method of a number, or of a gateway's token; nobody's until attached."""
+    means = means_from_stripe(params)
     billing_details = billing_details_from_stripe(params.billing_details, {})
 
     def write(conn: Connection) -> dict[str, Any]:
         created = manage_payment_methods.create_payment_method(
             conn,
             call.act,
-            card,
+            means,
             billing_details=billing_details,
             metadata=merge_metadata({}, params.metadata),
         )
@@ -247,28 +220,6 @@ def _check_customer(conn: Connection, act: Act, customer_id: str) -> None:
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
 
 
-def card_from_stripe(card: Card) -> NewCard | str:
-    """The card as typed, or its token. Raises ``InvalidRequest`` for neither or both."""
-    if card.token is not None:
-        for name in card.given():
-            if name != "token":
-                raise InvalidRequest(
-                    f"You may only specify one of these parameters: token, {name}.",
-                    param=("card", name),
-                    code="parameters_exclusive",
-                )
-        return card.token
-    if card.number is None or card.exp_month is None or card.exp_year is None:
-        typed = {"number": card.number, "exp_month": card.exp_month, "exp_year": card.exp_year}
-        name = next(name for name, value in typed.items() if value is None)
-        raise InvalidRequest(
-            f"Missing required param: card[{name}].",
-            param=("card", name),
-            code="parameter_missing",
-        )
-    return NewCard(card.number, card.exp_month, card.exp_year)
-
-
 def billing_details_from_stripe(
     params: BillingDetails, before: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -296,11 +247,24 @@ def to_stripe(method: PaymentMethod, *, livemode: bool) -> dict[str, Any]:
         "created": seconds(method.created_at),
         "customer": method.customer_id,
         "customer_account": None,
+        "customer_balance": {} if method.type == "customer_balance" else None,
         "livemode": livemode,
         "metadata": method.metadata,
         "radar_options": None,
         "type": method.type,
+        "us_bank_account": None
+        if method.us_bank_account is None
+        else _bank_account_to_stripe(method.us_bank_account),
         **dict.fromkeys(OTHER_TYPES.split()),
+    }
+
+
+def _bank_account_to_stripe(account: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **account,
+        "financial_connections_account": None,
+        "networks": {"preferred": "ach", "supported": ["ach"]},
+        "status_details": None,
     }
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints
 from urllib.parse import unquote
 
 from postpaid.api.stripe.errors import UnknownRoute, render
-from postpaid.api.stripe.expand import Plan, expand
+from postpaid.api.stripe.expand import Plan, expand, loaded
 from postpaid.api.stripe.params import Params
 from postpaid.billing.check_usage import Reported
 from postpaid.billing.perform import Act, Answer, perform
@@ -94,9 +94,19 @@ class Call:
             try:
                 return Answer(200, finish(dict(begun)))
             except PaymentFailed as error:
-                return render(error)
+                return self._failed(error)
 
         return self._perform(begin, finished)
+
+    def _failed(self, error: PaymentFailed) -> Answer:
+        """A payment that failed, with what it was of: a charge by its id, the rest whole."""
+        answer = render(error)
+        shown: Object = dict(error.about)
+        with self.database.connection() as conn:
+            for kind, key in error.about.items():
+                if kind != "charge":
+                    shown[kind] = loaded(conn, self.act, kind, [key]).get(key)
+        return replace(answer, body={"error": answer.body["error"] | shown})
 
     def _expanded(self, conn: Connection, shown: Object) -> Object:
         if self.expand.steps:

@@ -131,7 +131,7 @@ def to_stripe(
         "next_pending_invoice_item_invoice": None,
         "on_behalf_of": None,
         "pending_invoice_item_interval": None,
-        "pending_setup_intent": None,
+        "pending_setup_intent": subscription.pending_setup_intent_id,
         "pending_update": _pending_update(
             subscription, prices, rates=rates, over=over, livemode=livemode
         ),
@@ -238,4 +238,5 @@ expandable("subscription", "discounts", load="discount")
 expandable("subscription_item", "discounts", load="discount")
 expandable("subscription", "pending_update.discounts", load="discount")
 expandable("subscription", "latest_invoice", load="invoice")
+expandable("subscription", "pending_setup_intent", load="setup_intent")
 expandable("subscription", "test_clock", load="test_helpers.test_clock")

@@ -32,7 +32,7 @@ KIND = "frame"
 BASE_URL = "https://api.framepayments.com"
 CONNECT_S, ANSWER_S = 5, 30
 ON_ITS_WAY_S = 120  # a request that is not there by then was lost
-SKEW_S = 3600  # by so much our clock and Frame's may differ
+SKEW_S = 86_400  # by so much our clock and Frame's may differ, and what a request's age misses
 PAGE, PAGES_MAX = 100, 50
 OURS = "postpaid_attempt"  # a refund's metadata that has our key, for it has no reference
 REASONS = ("requested_by_customer", "duplicate", "fraudulent")  # Frame: of a refund
@@ -166,6 +166,9 @@ class FrameGateway:
             return Declined("card_declined", None, "The payment method is not active.", method)
 
         return _acted(answer)
+
+    def ask_set_up(self, request: SetupRequest, reference: str) -> Outcome:
+        return self.set_up(request)
 
     # ─── HTTP ────────────────────────────────────────────────────────────────────────────────
 

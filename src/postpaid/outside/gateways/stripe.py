@@ -8,12 +8,10 @@ its metadata: Stripe forgets idempotency keys after a day, and then that is what
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, TypeVar
 
 import stripe
 
-from postpaid import clock
 from postpaid.outside.gateways.protocol import (
     Absent,
     ChargeRequest,
@@ -30,7 +28,6 @@ from postpaid.outside.gateways.protocol import (
 KIND = "stripe"
 CONNECT_S, ANSWER_S = 5, 30  # together shorter than anybody's lease on an attempt
 KEYS_KEPT_S = 23 * 3600  # Stripe: a day at least; an hour of it is for clocks that differ
-SKEW_S = 3600  # by so much our clock and Stripe's may differ
 UNCONFIRMED_S = 3600  # what was made and not confirmed by then never will be
 PAGE, PAGES_MAX = 100, 50
 OURS = "postpaid_attempt"  # the metadata that has our key
@@ -49,10 +46,8 @@ class StripeGateway:
         *,
         base_url: str | None = None,
         timeout_s: tuple[float, float] = (CONNECT_S, ANSWER_S),
-        now: Callable[[], datetime] = clock.now,
     ) -> None:
         self.name = name
-        self._now = now
         client = stripe.StripeClient(
             secret_key,
             base_addresses={"api": base_url} if base_url else {},
@@ -111,13 +106,14 @@ class StripeGateway:
         return _asked(answer)
 
     def _find(self, request: ChargeRequest, reference: str | None) -> Any | None:
-        """The PaymentIntent of our key. Raises ``LookupError`` when there are too many to tell."""
+        """The customer's PaymentIntent with our key.
+
+        All are looked through, because a customer on a test clock has no age to go by. Raises
+        ``LookupError`` when there are too many to tell.
+        """
         if reference is not None:
             return self._payments.retrieve(reference)
-        since = int(self._now().timestamp() - request.age_s - SKEW_S)
-        asked = {"limit": PAGE, "created": {"gte": since}}
-        if customer := _means(request.token).get("customer"):
-            asked["customer"] = customer
+        asked = {"limit": PAGE, "customer": _means(request.token)["customer"]}
         return _find(self._payments, asked, request.idempotency_key)
 
     # ─── Refunds ─────────────────────────────────────────────────────────────────────────────
@@ -166,6 +162,9 @@ class StripeGateway:
             return _outcome_of(confirmed)
 
         return _acted(answer)
+
+    def ask_set_up(self, request: SetupRequest, reference: str) -> Outcome:
+        return _asked(lambda: _outcome_of(self._set_ups.retrieve(reference)))
 
 
 def check_token(token: str) -> bool:
@@ -234,8 +233,9 @@ def _asked(answer: Callable[[], T]) -> T | Unknown:
 
 
 def _unknown(error: Exception) -> Unknown:
-    said = error.user_message if isinstance(error, stripe.StripeError) else str(error)
-    return Unknown(f"{type(error).__name__}: {said or 'no answer'}"[:500])
+    """Why there is no answer; not what came instead of one, which may be anybody's."""
+    status = error.http_status if isinstance(error, stripe.StripeError) else None
+    return Unknown(f"{type(error).__name__}, HTTP status {status}" if status else repr(error)[:500])
 
 
 def _declined(error: stripe.CardError) -> Declined:

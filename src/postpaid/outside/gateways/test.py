@@ -131,6 +131,9 @@ class TestGateway:
             return _declined(AUTHENTICATION_REQUIRED, reference)
         return RequiresAction(reference)
 
+    def ask_set_up(self, request: SetupRequest, reference: str) -> Outcome:
+        return self.set_up(request)
+
 
 _ALREADY_SET_UP = "pm_card_authenticationRequiredSetupForOffSession"
 

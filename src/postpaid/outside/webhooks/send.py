@@ -19,6 +19,7 @@ from yarl import URL
 from postpaid.outside.webhooks.addresses import Network, Refused, check_address, check_url, literal
 
 TIMEOUT_S = 10.0  # for everything: look-up, connection, request, answer
+KEPT_ALIVE_S = 4.0  # an idle connection, less than receivers do: none should be closed meanwhile
 ANSWER_BYTES_MAX = 16_384
 EXCERPT_CHARACTERS = 500
 ERROR_CHARACTERS = 300
@@ -60,13 +61,16 @@ class Sender:
         self._allowed = allowed
         self._timeout_s = timeout_s
         self._look_up = look_up
+        self._resolver: _Resolver | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Sender:
+        self._resolver = _Resolver(self._allowed, self._look_up)
         connector = aiohttp.TCPConnector(
             limit=0,  # whoever sends has a bound for each receiver
-            resolver=_Resolver(self._allowed, self._look_up),
+            resolver=self._resolver,
             use_dns_cache=False,
+            keepalive_timeout=KEPT_ALIVE_S,
             socket_factory=self._socket,
         )
         self._session = aiohttp.ClientSession(
@@ -84,8 +88,9 @@ class Sender:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._session is not None
+        assert self._session is not None and self._resolver is not None
         await self._session.close()
+        await self._resolver.close()
 
     async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST the body; whatever goes wrong is in the answer."""

@@ -12,8 +12,7 @@ INSERT INTO idempotency_keys (account_id, api, key, fingerprint, request_id, cre
                               unfinished, leased_until, status, body)
 SELECT account_id, 'v2', key, fingerprint, request_id, created_at,
        unfinished, leased_until, status, body
-  FROM idempotency_keys
- WHERE created_at > now() - interval '1 day';
+  FROM idempotency_keys;
 
 ALTER TABLE idempotency_keys ALTER COLUMN api DROP DEFAULT;
 

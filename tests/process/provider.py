@@ -1,0 +1,134 @@
+"""A payment provider in a process of its own, which speaks as Stripe and keeps a book in a file.
+
+    python provider.py BOOK
+
+A line of the book is a charge that was taken. Keys are honoured as Stripe does: the first answer
+is given again, until keys are forgotten. How the payment method is called says what goes wrong with
+the first request of a key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+STALL_S = 1.0
+
+Json = dict[str, Any]
+
+
+class Provider:
+    """The intents, newest first in a list, and the answers by key."""
+
+    def __init__(self, book: Path) -> None:
+        self.book = book
+        self.intents: list[Json] = []
+        self.answers: dict[str, tuple[int, Json]] = {}
+        self.heard: set[str] = set()
+        self.lock = threading.Lock()
+
+    def is_first(self, key: str) -> bool:
+        with self.lock:
+            first = key not in self.heard
+            self.heard.add(key)
+            return first
+
+    def create(self, given: dict[str, str], key: str) -> tuple[int, Json]:
+        with self.lock:
+            if key not in self.answers:
+                self.answers[key] = self._create(given)
+            return self.answers[key]
+
+    def _create(self, given: dict[str, str]) -> tuple[int, Json]:
+        intent: Json = {
+            "id": f"pi_{len(self.intents) + 1}",
+            "object": "payment_intent",
+            "amount": int(given["amount"]),
+            "client_secret": "secret",
+            "customer": given["customer"],
+            "last_payment_error": None,
+            "metadata": {"postpaid_attempt": given["metadata[postpaid_attempt]"]},
+            "next_action": None,
+            "status": "succeeded",
+        }
+        self.intents.insert(0, intent)
+        if given["payment_method"] == "pm_declines":
+            error = {"type": "card_error", "code": "card_declined", "message": "No."}
+            intent |= {"status": "requires_payment_method", "last_payment_error": error}
+            return 402, {"error": error | {"decline_code": "do_not_honor"}}
+        with self.book.open("a") as book:
+            book.write(json.dumps([intent["customer"], intent["amount"], intent["id"]]) + "\n")
+            book.flush()
+            os.fsync(book.fileno())
+        return 200, intent
+
+    def get(self, path: str, query: dict[str, str]) -> tuple[int, Json]:
+        with self.lock:
+            rest = path.removeprefix("/v1/payment_intents").strip("/")
+            if rest:
+                return 200, next(each for each in self.intents if each["id"] == rest)
+            mine = [each for each in self.intents if each["customer"] == query["customer"]]
+            return 200, {"object": "list", "data": mine, "has_more": False, "url": path}
+
+
+def main() -> None:
+    provider = Provider(Path(sys.argv[1]))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            self.answer(*provider.get(parts.path, dict(parse_qsl(parts.query))))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path == "/forget":
+                provider.answers.clear()
+                self.answer(200, {})
+                return
+            given, key = dict(parse_qsl(body.decode())), self.headers["Idempotency-Key"]
+            fault = given["payment_method"] if provider.is_first(key) else ""
+            if fault == "pm_losesRequest":
+                self.close_connection = True
+                return
+            answer = provider.create(given, key)
+            match fault:
+                case "pm_losesAnswer":
+                    self.close_connection = True
+                    return
+                case "pm_stalls":
+                    time.sleep(STALL_S)
+                case "pm_breaks":
+                    answer = 500, {"error": {"type": "api_error", "message": "Sorry."}}
+            self.answer(*answer)
+
+        def answer(self, status: int, body: Json) -> None:
+            text = json.dumps(body).encode()
+            try:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+            except OSError:
+                self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

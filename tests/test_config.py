@@ -1,0 +1,43 @@
+"""What an operator may say in the environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from postpaid.config import Settings, settings
+
+
+def test_nothing_said_is_the_defaults() -> None:
+    assert settings({}) == settings({"POSTPAID_EVENT_RETENTION": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("36h", timedelta(hours=36)),
+        ("30d", timedelta(days=30)),
+        ("90m", timedelta(minutes=90)),
+        ("7200s", timedelta(hours=2)),
+        ("86400", timedelta(days=1)),
+        (" 1h ", timedelta(hours=1)),
+    ],
+)
+def test_how_long_things_are_kept(said: str, kept: timedelta) -> None:
+    chosen = settings(
+        {
+            "POSTPAID_IDEMPOTENCY_RETENTION": said,
+            "POSTPAID_IDEMPOTENCY_RETENTION_V2": said,
+            "POSTPAID_EVENT_RETENTION": said,
+        }
+    )
+    assert chosen.idempotency_retention == chosen.idempotency_retention_v2 == kept
+    assert chosen.event_retention == kept
+
+
+@pytest.mark.parametrize("said", ["0", "59m", "-1h", "1.5h", "4000d", "999999999d", "soon", "h"])
+@pytest.mark.parametrize("name", ["POSTPAID_IDEMPOTENCY_RETENTION", "POSTPAID_EVENT_RETENTION"])
+def test_what_is_no_such_time_is_refused(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is like 36h or 30d"):
+        settings({name: said})
