@@ -322,6 +322,23 @@ ROWS: dict[str, dict[str, Any]] = {
         "automatic": True,
         "attempted_at": NOW,
     },
+    "setup_intents": {
+        "id": "seti_1",
+        "subscription_id": "sub_1",
+        "usage": "off_session",
+        "status": "requires_payment_method",
+        "client_secret": "seti_1_secret_1",
+        "created_at": NOW,
+    },
+    "setup_attempts": {
+        "id": "setatt_1",
+        "setup_intent_id": "seti_1",
+        "payment_method_id": "pm_1",
+        "gateway": "test",
+        "gateway_token": "pm_card_visa",
+        "status": "pending",
+        "attempted_at": NOW,
+    },
     "retry_schedules": {"id": "rs_1", "kind": "daily", "created_at": NOW},
     "events": {
         "id": "evt_1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import shutil
@@ -45,7 +46,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_key=env.get("POSTPAID_API_KEY") or None,
         body_bytes_max=int(env.get("POSTPAID_BODY_BYTES_MAX") or 2_000_000),
         secret_keys=_list(env.get("POSTPAID_SECRET_KEY")),
-        webhook_allowed_networks=_list(env.get("POSTPAID_WEBHOOK_ALLOWED_NETWORKS")),
+        webhook_allowed_networks=_networks(env, "POSTPAID_WEBHOOK_ALLOWED_NETWORKS"),
         idempotency_retention=_duration(env, "POSTPAID_IDEMPOTENCY_RETENTION")
         or timedelta(hours=24),
         idempotency_retention_v2=_duration(env, "POSTPAID_IDEMPOTENCY_RETENTION_V2")
@@ -57,6 +58,19 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
 def _list(value: str | None) -> tuple[str, ...]:
     """What is between the commas."""
     return tuple(each.strip() for each in (value or "").split(",") if each.strip())
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Networks such as ``10.1.0.0/16``. Raises ``ValueError``."""
+    names = _list(env.get(name))
+    for each in names:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            raise ValueError(
+                f"{name} has networks like 10.1.0.0/16, separated by commas, not {each!r}."
+            ) from None
+    return names
 
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")

@@ -16,12 +16,14 @@ from functools import partial
 
 from postpaid import clock, ids
 from postpaid.billing.advance_clock import advance_clock
+from postpaid.billing.ask_refunds import ask_pending_refunds
 from postpaid.billing.keep_segments import keep_segments
 from postpaid.billing.pass_time import run_all, run_passes, settle_abandoned
 from postpaid.billing.perform import Act
 from postpaid.billing.prune import BATCH as PRUNED_MAX
 from postpaid.billing.prune import Retention, prune
 from postpaid.billing.report_rejections import report_rejections
+from postpaid.billing.set_up import settle_abandoned_set_ups
 from postpaid.config import Settings
 from postpaid.storage import accounts, test_clocks, webhook_endpoints
 from postpaid.storage.database import Database
@@ -87,6 +89,8 @@ def _pass_time(database: Database, act: Act) -> int:
         [
             partial(run_passes, database, act, wall=act.now),
             partial(settle_abandoned, database, act, wall=act.now),
+            partial(ask_pending_refunds, database, act, wall=act.now),
+            partial(settle_abandoned_set_ups, database, act, wall=act.now),
             partial(report_rejections, database, act),
         ]
     )

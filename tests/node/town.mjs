@@ -91,8 +91,18 @@ export async function newPrices(stripe, meter) {
   return { licence, usage };
 }
 
-/** Whoever listens on this machine: keeps each request's headers and raw body, and answers 200. */
-export async function newReceiver() {
+/** Tell the story with somebody who listens on this machine. */
+export async function withReceiver(story) {
+  const receiver = await newReceiver();
+  try {
+    await story(newClient(), receiver);
+  } finally {
+    receiver.close();
+  }
+}
+
+/** It keeps each request's headers and raw body, and answers 200. */
+async function newReceiver() {
   const received = [];
   const server = createServer(async (request, response) => {
     const chunks = [];

@@ -5,12 +5,10 @@ import test from 'node:test';
 
 import Stripe from 'stripe';
 
-import { newClient, newReceiver, until } from './town.mjs';
+import { until, withReceiver } from './town.mjs';
 
-test('an event is delivered, signed, and the same as it is read', async () => {
-  const stripe = newClient();
-  const receiver = await newReceiver();
-  try {
+test('an event is delivered, signed, and the same as it is read', () =>
+  withReceiver(async (stripe, receiver) => {
     const endpoint = await stripe.webhookEndpoints.create({
       url: receiver.url,
       enabled_events: ['customer.created', 'customer.updated'],
@@ -52,7 +50,37 @@ test('an event is delivered, signed, and the same as it is read', async () => {
       );
     }
     await stripe.webhookEndpoints.del(endpoint.id);
-  } finally {
-    receiver.close();
-  }
-});
+  }));
+
+test('a thin event is delivered, and leads to the event and to its object', () =>
+  withReceiver(async (stripe, receiver) => {
+    const destination = await stripe.v2.core.eventDestinations.create({
+      name: 'The shop',
+      type: 'webhook_endpoint',
+      event_payload: 'thin',
+      enabled_events: ['v1.customer.created'],
+      webhook_endpoint: { url: receiver.url },
+      include: ['webhook_endpoint.signing_secret'],
+    });
+    const customer = await stripe.customers.create({ name: 'Ada' });
+    await until(() => receiver.received.length > 0, 'a delivery');
+
+    const [{ headers, body }] = receiver.received;
+    const secret = destination.webhook_endpoint.signing_secret;
+    const told = stripe.parseEventNotification(body, headers['stripe-signature'], secret);
+    assert.equal(told.type, 'v1.customer.created');
+    assert.equal(told.related_object.id, customer.id);
+    assert.equal((await told.fetchRelatedObject()).name, 'Ada');
+    assert.equal((await told.fetchEvent()).id, told.id);
+    assert.throws(
+      () => stripe.parseEventNotification(body, headers['stripe-signature'], 'whsec_another'),
+      Stripe.errors.StripeSignatureVerificationError,
+    );
+
+    const listed = [];
+    for await (const event of stripe.v2.core.events.list({ object_id: customer.id, limit: 1 })) {
+      listed.push(event.id);
+    }
+    assert.deepEqual(listed, [told.id]);
+    await stripe.v2.core.eventDestinations.del(destination.id);
+  }));

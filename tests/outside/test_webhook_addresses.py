@@ -6,6 +6,7 @@ import ipaddress
 
 import pytest
 
+from postpaid.config import settings
 from postpaid.outside.webhooks.addresses import Refused, check_address, check_url, networks
 
 REFUSED_URLS = {
@@ -90,6 +91,15 @@ def test_an_operator_may_allow_a_network(url: str) -> None:
     assert check_url(url, networks(["127.0.0.0/8"])).host
     with pytest.raises(Refused):
         check_url(url, networks(["10.0.0.0/8", "::1/128"]))
+
+
+def test_the_operators_networks_are_checked_at_the_start() -> None:
+    name = "POSTPAID_WEBHOOK_ALLOWED_NETWORKS"
+    good = settings({name: "10.1.0.0/16, ::1/128"}).webhook_allowed_networks
+    assert good == ("10.1.0.0/16", "::1/128")
+    for bad in ("10.1.0.0/16,home", "10.1.2.3/16"):
+        with pytest.raises(ValueError, match=name):
+            settings({name: bad})
 
 
 def test_every_network_that_is_not_global_is_refused() -> None:

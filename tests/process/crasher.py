@@ -120,7 +120,8 @@ def main() -> None:
             with os.fdopen(heard) as told:
                 steps = told.read().splitlines()
             ends.append([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), steps])
-        print(json.dumps(ends), flush=True)
+        sys.stdout.write(json.dumps(ends) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

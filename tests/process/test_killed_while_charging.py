@@ -193,7 +193,7 @@ def test_the_steps_are_those_of_a_payment(
     ]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["pm_good", "pm_losesAnswer", "pm_losesRequest"])
 def test_a_worker_that_is_killed_between_any_two_steps_charges_once(
     crasher: Crasher, database: Database, provider: Provider, method: str
 ) -> None:
@@ -203,8 +203,8 @@ def test_a_worker_that_is_killed_between_any_two_steps_charges_once(
         [(ended, _)] = crasher.work(world, FINAL, die_at=die_at)
         assert ended == -signal.SIGKILL
         killed += 1
-        # Others come at once, and later, when the lease has run out; and once more.
-        for now in (FINAL, LATER, LATER + HOUR):
+        # Others come when the lease has run out; they too may get no answer at first.
+        for now in (LATER, LATER + HOUR):
             assert crasher.work(world, now)[0][0] == 0
         check(world, provider)
     assert killed >= 8
@@ -231,8 +231,8 @@ def test_those_who_come_after_are_killed_too(
         for _ in range(3):
             crasher.work(world, now, die_at=chance.randrange(steps))
             now += 2 * LEASE
-        assert crasher.work(world, now)[0][0] == 0
-        assert crasher.work(world, now + 2 * LEASE)[0][0] == 0
+        for later in (now, now + 2 * LEASE):
+            assert crasher.work(world, later)[0][0] == 0
         check(world, provider)
 
 
@@ -253,7 +253,7 @@ def test_two_workers_come_at_once_after_one_was_killed(
     for die_at in range(steps):
         world = merchant(database, provider, "pm_losesAnswer", subscribers=2)
         assert crasher.work(world, FINAL, die_at=die_at)[0][0] == -signal.SIGKILL
-        for now in (LATER, LATER + HOUR):
+        for now in (LATER, LATER + 2 * LEASE):
             assert [ended for ended, _ in crasher.work(world, now, workers=2)] == [0, 0]
         check(world, provider)
 

@@ -470,6 +470,25 @@ def test_several_deliverers_share_the_work_and_keep_the_order(
         assert in_order(taken, [each[place] for each in made])
 
 
+def test_several_deliverers_keep_the_order_while_some_attempts_fail(merchant: Merchant) -> None:
+    """Events go on happening, three deliverers are at it, and every seventh attempt fails."""
+    customers = [f"cus_{number}" for number in range(6)]
+    with receiving(lambda received: "ok" if received.number % 7 else "error") as receiver:
+        endpoint = merchant.endpoint(receiver.url)
+        with (
+            delivering(merchant.database),
+            delivering(merchant.database),
+            delivering(merchant.database),
+        ):
+            made = [merchant.happen(*customers) for _ in range(20)]
+            receiver.wait_for(120)
+            wait_until(lambda: merchant.statuses(endpoint) == {DeliveryStatus.DELIVERED})
+        taken = receiver.first_taken()
+        assert len(receiver.taken) == 120  # each once, as nobody died
+    for place in range(6):
+        assert in_order(taken, [each[place] for each in made])
+
+
 def test_an_event_that_is_gone_is_given_up(merchant: Merchant, receiver: Receiver) -> None:
     endpoint = merchant.endpoint(receiver.url)
     [event_id] = merchant.happen("cus_1")

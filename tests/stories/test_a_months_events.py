@@ -180,7 +180,7 @@ def test_events_are_found_by_type_and_time(town: Town) -> None:
         f"invoice.finalized {first.id}",
         f"invoice.created {first.id}",
     ]
-    assert found(type="invoice.upcoming") == []
+    assert found(type="invoice.overdue") == []
     assert found(type="invoice_paid") == []
 
 

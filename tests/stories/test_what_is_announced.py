@@ -13,6 +13,9 @@ MIDDLE = MONTH_BEGINS + 31 * DAY // 2
 
 BALANCE = {"balance", "invoice_credit_balance"}  # one by currency
 
+# These have stories of their own.
+OF_PAYMENTS = ("charge.", "invoice.upcoming", "invoice_payment.", "payment_intent.", "refund.")
+
 Said = list[tuple[str, set[str]]]
 
 
@@ -25,7 +28,11 @@ class Ear:
 
     def new(self) -> Said:
         """Types with the keys of their former attributes, in the order in which they were said."""
-        found = [each for each in self.town.events() if each.id not in self.heard]
+        found = [
+            each
+            for each in self.town.events()
+            if each.id not in self.heard and not each.type.startswith(OF_PAYMENTS)
+        ]
         self.heard |= {each.id for each in found}
         return [
             (each.type, set(each.data.to_dict().get("previous_attributes", ()))) for each in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,6 +72,23 @@ class Town:
             customer_id, {"invoice_settings": {"default_payment_method": method.id}}
         )
         return method.id
+
+    def authenticate(self, intent_id: str, outcome: str = "succeed") -> dict[str, Any]:
+        """The customer of a test card does what a payment waits for; the payment intent then."""
+        path = f"/v1/test_helpers/payment_intents/{intent_id}/authenticate"
+        answer = self.client.raw_request("post", path, outcome=outcome)
+        found: dict[str, Any] = json.loads(answer.data)
+        return found
+
+    def intent_of(self, invoice_id: str | None) -> stripe.PaymentIntent:
+        """What is to be collected of the invoice, as it is now."""
+        assert invoice_id is not None
+        expand = ["payments.data.payment.payment_intent"]
+        invoice = self.client.v1.invoices.retrieve(invoice_id, {"expand": expand})
+        assert invoice.payments is not None
+        [payment] = [each for each in invoice.payments.data if each.is_default]
+        assert isinstance(payment.payment.payment_intent, stripe.PaymentIntent)
+        return payment.payment.payment_intent
 
     def meter(self, event_name: str = "api_call", formula: str = "sum") -> str:
         meter = self.client.v1.billing.meters.create(

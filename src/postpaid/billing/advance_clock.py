@@ -11,10 +11,11 @@ import time
 from datetime import datetime
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.ask_refunds import ask_refunds
 from postpaid.billing.pass_time import due_at, run_passes
 from postpaid.billing.perform import Act
 from postpaid.billing.settle import settle
-from postpaid.storage import payments, test_clocks
+from postpaid.storage import payments, refunds, test_clocks
 from postpaid.storage.database import Database
 
 PAUSE_S = 0.05
@@ -31,6 +32,7 @@ def advance_clock(database: Database, act: Act, clock_id: str) -> bool:
         if not ours:
             return False
         _settle_left_over(database, act, clock_id)
+        _ask_refunds(database, act, clock_id)
         idle = 0
         while moment := _step(database, act, clock_id):
             done = run_passes(database, act.at(moment, clock_id), wall=act.now)
@@ -84,6 +86,13 @@ def _settle_left_over(database: Database, act: Act, clock_id: str) -> None:
         clock = test_clocks.find(conn, act.account_id, clock_id)
     if attempts and clock:
         settle(database, act.at(clock.frozen_at, clock_id), attempts)
+
+
+def _ask_refunds(database: Database, act: Act, clock_id: str) -> None:
+    """Ask what became of refunds that banks took time for: on a test clock, time has passed."""
+    with database.connection() as conn:
+        pending = refunds.pending_on_clock(conn, act.account_id, clock_id)
+    ask_refunds(database, act, pending)
 
 
 def _give_up(database: Database, act: Act, clock_id: str, moment: datetime) -> None:

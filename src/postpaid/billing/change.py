@@ -22,6 +22,7 @@ from postpaid.billing.cancel import cancel
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_change import decide, decide_end
 from postpaid.billing.drop_updates import discard
+from postpaid.billing.explain_failure import UNPAID, failure_of
 from postpaid.billing.finalize import finalize
 from postpaid.billing.gather_items import gather_items
 from postpaid.billing.measure import measure
@@ -30,7 +31,7 @@ from postpaid.billing.net_prices import net_prices
 from postpaid.billing.perform import Act
 from postpaid.billing.settle import settle
 from postpaid.core.changes import Change, ChangePayment
-from postpaid.core.errors import InvalidRequest, NotFound, PaymentFailed
+from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.lines import obligation_of
 from postpaid.core.prorations import Charge
@@ -72,12 +73,14 @@ class Changed:
     payment: ChangePayment = ChangePayment.ALLOW_INCOMPLETE
 
 
-def change(conn: Connection, act: Act, asked: Sequence[Change]) -> list[Changed]:
+def change(
+    conn: Connection, act: Act, asked: Sequence[Change], *, on_session: bool = False
+) -> list[Changed]:
     """Make the changes, of one customer's or one clock's subscriptions, each named once.
 
     A change that is to wait for its payment is held: the subscription is as before, with the change
-    as its pending update. An update that is pending from before is dropped. Raises what ``decide``
-    raises, and ``NotFound``.
+    as its pending update. An update that is pending from before is dropped. ``on_session``: the
+    customer is there to authenticate its payment. Raises what ``decide`` raises, and ``NotFound``.
     """
     if not asked:
         return []
@@ -118,6 +121,7 @@ def change(conn: Connection, act: Act, asked: Sequence[Change]) -> list[Changed]
         locked,
         wall=wall,
         automatic=True,
+        on_session=on_session,
     )
     trying: dict[str, list[str]] = {}
     for attempt in attempts:
@@ -160,7 +164,7 @@ def finish(database: Database, act: Act, changed: Changed) -> None:
         customers.lock(conn, act.account_id, [customer_id])
         attempts = payments.load(conn, act.account_id, changed.attempt_ids)
         [last] = attempts.values()
-        if last.status != AttemptStatus.FAILED:
+        if last.status not in UNPAID:
             return
         found = subscriptions.load(conn, act.account_id, [changed.subscription_id])
         waiting = [
@@ -169,11 +173,7 @@ def finish(database: Database, act: Act, changed: Changed) -> None:
             if each.pending_update and each.pending_update["invoice_id"] == changed.invoice_id
         ]
         discard(conn, act, waiting)
-    raise PaymentFailed(
-        last.failure_message or "The payment failed.",
-        code=last.failure_code,
-        decline_code=last.decline_code,
-    )
+    raise failure_of(last, "subscription")
 
 
 def cancel_now(

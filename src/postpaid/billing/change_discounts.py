@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from postpaid.billing.announce import Announcement, announce, changes, subscription_updated
+from postpaid.billing.announce import (
+    Announcement,
+    announce,
+    changes,
+    customer_updated,
+    subscription_updated,
+)
 from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.manage_discounts import (
     AskedDiscount,
@@ -36,14 +42,17 @@ def discount_customer(
     before = lock_customer(conn, act, customer_id)
     act = act.at(before.now(act.now), before.clock_id)
     [discount] = discounts_from(
-        conn, act, [asked], customer=before, currency=before.currency, param=()
+        conn, act, [asked], customer=before, currency=before.currency, param=(), announces=False
     )
-    if before.discount:
-        remove(conn, act, [before.discount["id"]])
+    had = [before.discount["id"]] if before.discount else []
+    replaced = discounts.delete_many(conn, act.account_id, had, now=act.now) if had else []
     after = replace(before, discount=_as_kept(discount))
     customers.update(conn, act.account_id, after)
-    said = Announcement("customer.updated", "customer", after.id, after, changes(before, after))
-    announce(conn, act, [said])
+    # Stripe: one in place of another is an update.
+    told = "updated" if replaced else "created"
+    former = changes(replace(replaced[0], deleted_at=None), discount) if replaced else None
+    said = Announcement(f"customer.discount.{told}", "discount", discount.id, discount, former)
+    announce(conn, act, [said, customer_updated(before, after)])
     return after
 
 

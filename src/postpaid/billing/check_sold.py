@@ -59,7 +59,8 @@ class NewSubscription:
     ``hour``, ``minute`` and ``second``. ``proration`` is about the stub before the anchor and what
     is backdated to ``start_at``. ``limits`` are thresholds and a commitment, by the names of a
     ``Subscription``'s fields. ``extras`` are one-time prices on the first invoice, with
-    ``extra_discounts`` for each, if any.
+    ``extra_discounts`` for each, if any. ``on_session``: the customer is there to authenticate the
+    first payment.
     """
 
     customer_id: str
@@ -68,6 +69,7 @@ class NewSubscription:
     collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: int | None = None
     payment_behavior: PaymentBehavior = PaymentBehavior.ALLOW_INCOMPLETE
+    on_session: bool = False
     default_payment_method_id: str | None = None
     cancel_at_period_end: bool = False
     currency: str | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from postpaid.billing import collect
+from postpaid.billing.explain_failure import failure_of
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.manage_payment_intents import (
     UNEXPECTED,
@@ -19,7 +20,7 @@ from postpaid.billing.manage_payment_intents import (
 from postpaid.billing.perform import Act
 from postpaid.billing.record_outcomes import record_outcomes
 from postpaid.billing.settle import request_of, settle
-from postpaid.core.errors import ActionNotAllowed, InvalidRequest, PaymentFailed
+from postpaid.core.errors import ActionNotAllowed, InvalidRequest
 from postpaid.core.invoicing import InvoiceAction, next_status
 from postpaid.core.payment_intents import OVER, PaymentIntent, PaymentIntentStatus
 from postpaid.core.values import replace
@@ -27,16 +28,12 @@ from postpaid.outside.gateways import test as test_gateway
 from postpaid.outside.gateways.test import TestGateway
 from postpaid.storage import payment_intents, payments
 from postpaid.storage.database import Connection, Database
-from postpaid.storage.payment_methods import PaymentMethod
 from postpaid.storage.payments import UNSETTLED, AttemptStatus, PaymentAttempt
 
 
 @dataclass(frozen=True, slots=True)
 class Confirming:
-    """A payment intent with the attempts that are written and not made yet, or to be asked about.
-
-    It had ``before_attempt_id`` as its latest: what is told of a failure is told of a newer one.
-    """
+    """A payment intent, and the attempts at it that are to be made or asked about."""
 
     intent_id: str
     attempt_ids: list[str]
@@ -147,34 +144,6 @@ def finish_confirming(database: Database, act: Act, confirming: Confirming) -> N
     for each in found.values():
         if each.status == AttemptStatus.FAILED:
             raise failure_of(each)
-
-
-def failure_of(attempt: PaymentAttempt) -> PaymentFailed:
-    """The error that an attempt's decline is, with what it was of."""
-    return PaymentFailed(
-        attempt.failure_message or "The payment failed.",
-        code=attempt.failure_code,
-        decline_code=attempt.decline_code,
-        about=_about(attempt) | {"charge": attempt.charge_id},
-    )
-
-
-def action_required_by(attempt: PaymentAttempt, what: str) -> PaymentFailed:
-    """The error that an attempt is which waits for its customer, where ``what`` was to be paid."""
-    return PaymentFailed(
-        f"Payment for this {what} requires additional user action before it can be completed "
-        "successfully. Payment can be completed using the PaymentIntent of the error.",
-        code=f"{what}_payment_intent_requires_action",
-        decline_code=None,
-        about=_about(attempt),
-    )
-
-
-def _about(attempt: PaymentAttempt) -> dict[str, str]:
-    return {
-        "payment_intent": attempt.payment_intent_id,
-        "payment_method": attempt.payment_method_id,
-    }
 
 
 # ─── Test mode ───────────────────────────────────────────────────────────────────────────────

@@ -16,9 +16,10 @@ from postpaid.billing.announce import (
 from postpaid.billing.follow import follow, mark_delinquent
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.move_balance import moved
-from postpaid.billing.open_intents import cancel_intents
+from postpaid.billing.open_intents import cancel_intents, follow_remaining
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post, post_credit_note_voided
+from postpaid.billing.refund_notes import AskedRefund, back_by_refunds, write_refunding
 from postpaid.core import ledger
 from postpaid.core.credit_notes import (
     AskedLine,
@@ -58,8 +59,9 @@ CREDITED = (InvoiceStatus.OPEN, InvoiceStatus.PAID)  # Stripe: others have nothi
 class NewCreditNote:
     """A credit note asked for: by its total ``amount``, or by ``lines``.
 
-    Of what was paid already, ``credit_amount`` goes to the customer's balance, and
-    ``out_of_band_amount`` has gone back some other way.
+    Of what was paid already, ``credit_amount`` goes to the customer's balance,
+    ``out_of_band_amount`` has gone back some other way, ``refund_amount`` is refunded now, and
+    ``refunds`` are those that there are, with how much of each this is the paper of.
     """
 
     invoice_id: str
@@ -68,6 +70,7 @@ class NewCreditNote:
     credit_amount: int = 0
     out_of_band_amount: int = 0
     refund_amount: int = 0
+    refunds: Sequence[AskedRefund] = ()
     reason: CreditNoteReason | None = None
     memo: str | None = None
     effective_at: datetime | None = None
@@ -77,20 +80,25 @@ class NewCreditNote:
 def issue(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
     """Issue a credit note. What is not paid yet of the invoice falls by it first (Stripe).
 
-    An invoice of which nothing remains to be paid is paid. Raises ``NotFound``; ``InvalidRequest``
+    Refunds that it makes are written; ``ask_refunds`` after the commit. An invoice of which nothing remains to be paid is paid. Raises ``NotFound``; ``InvalidRequest``
     for more than the invoice has left, or amounts that do not sum; ``ActionNotAllowed`` for an
     invoice that is neither open nor paid; ``Conflict`` while a payment is under way.
     """
     # Read.
     [invoice], locked = lock_invoices(conn, act, [asked.invoice_id])
+    wall = act.now
     owner = customer = locked[invoice.customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
     earlier = credit_notes.of_invoice(conn, act.account_id, invoice.id)
     if invoice.amount_remaining and payments.pending_of(conn, act.account_id, [invoice.id]):
         raise Conflict("A payment of this invoice is under way; try again when it is settled.")
 
+    refunding = back_by_refunds(
+        conn, act, invoice, asked.refund_amount, asked.refunds, is_preview=False
+    )
+
     # Decide.
-    note = decide(act, asked, invoice, earlier)
+    note = decide(act, asked, invoice, earlier, refunded=refunding.amount)
     before, after = invoice, _credited(act, invoice, note)
     transaction = None
     if note.credit_amount:
@@ -112,12 +120,15 @@ def issue(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
         customers.update_invoicing(conn, act.account_id, [customer])
     invoices.update_many(conn, act.account_id, [after], before=[before.status])
     post(conn, act, [_posting(invoice, note)])
+    write_refunding(conn, act, note, refunding, wall=wall)
     said = [Announcement("credit_note.created", "credit_note", note.id, note)]
     _announce_with(conn, act, said, (before, after), (owner, customer))
     if after.status != before.status:
         cancel_intents(conn, act, [after], reason=None)
         follow(conn, act, [after], SubscriptionAction.PAY)
         mark_delinquent(conn, act, [after], delinquent=False)
+    elif note.pre_payment_amount:
+        follow_remaining(conn, act, [after])
     return note
 
 
@@ -129,24 +140,30 @@ def preview(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
     invoice = found[asked.invoice_id]
     customer = customers.load(conn, act.account_id, [invoice.customer_id])[invoice.customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
-    return decide(act, asked, invoice, credit_notes.of_invoice(conn, act.account_id, invoice.id))
+    earlier = credit_notes.of_invoice(conn, act.account_id, invoice.id)
+    refunding = back_by_refunds(
+        conn, act, invoice, asked.refund_amount, asked.refunds, is_preview=True
+    )
+    return decide(act, asked, invoice, earlier, refunded=refunding.amount)
 
 
 def decide(
-    act: Act, asked: NewCreditNote, invoice: Invoice, earlier: Sequence[CreditNote]
+    act: Act,
+    asked: NewCreditNote,
+    invoice: Invoice,
+    earlier: Sequence[CreditNote],
+    *,
+    refunded: int = 0,
 ) -> CreditNote:
-    """The credit note with its lines, of an invoice that has these ``earlier`` ones."""
+    """The credit note with its lines, of an invoice that has these ``earlier`` ones.
+
+    ``refunded`` is what goes or went back by refunds of which it is the paper.
+    """
     if invoice.status not in CREDITED:
         raise ActionNotAllowed(
             f"You can only create credit notes for invoices that are open or paid, and this one "
             f"is {invoice.status}.",
             param="invoice",
-        )
-    if asked.refund_amount:
-        raise InvalidRequest(
-            "Nothing can be refunded to a card yet. Give `credit_amount`, for the customer's "
-            "balance, or `out_of_band_amount`.",
-            param="refund_amount",
         )
     standing = [each for each in earlier if each.status == CreditNoteStatus.ISSUED]
     rest = remaining_lines(invoice, (line for each in standing for line in each.lines))
@@ -166,7 +183,13 @@ def decide(
         )
     if total <= 0:
         raise InvalidRequest("A credit note must take back something.", param="lines")
-    parts = split(invoice, total, credit=asked.credit_amount, out_of_band=asked.out_of_band_amount)
+    parts = split(
+        invoice,
+        total,
+        credit=asked.credit_amount,
+        out_of_band=asked.out_of_band_amount,
+        refund=refunded,
+    )
     sequence = len(earlier) + 1
     assert invoice.number is not None, "a final invoice has a number"
     return CreditNote(
@@ -190,6 +213,7 @@ def decide(
         effective_at=asked.effective_at or act.now,
         created_at=act.now,
         voided_at=None,
+        refund_amount=parts.refund,
         lines=tuple(replace(line, id=act.new_id("cnli")) for line in lines),
     )
 
@@ -212,7 +236,8 @@ def void_note(conn: Connection, act: Act, note_id: str) -> CreditNote:
     """Void the credit note, as if it had never been: what it took back is owed or held again.
 
     Raises ``ActionNotAllowed`` for one that is void, for what lowered an invoice that is not open
-    any more (Stripe), for credit that is used up, and for what went back some other way.
+    any more (Stripe), for credit that is used up, and for what went back by refunds or some other
+    way.
     """
     # Read.
     before, owner, act = _lock(conn, act, note_id)
@@ -248,6 +273,8 @@ def void_note(conn: Connection, act: Act, note_id: str) -> CreditNote:
         customers.update_invoicing(conn, act.account_id, [customer])
     invoices.update_many(conn, act.account_id, [owed], before=[invoice.status])
     post_credit_note_voided(conn, act, invoice, before.id)
+    if before.pre_payment_amount:
+        follow_remaining(conn, act, [owed])
     said = [Announcement("credit_note.voided", "credit_note", after.id, after)]
     _announce_with(conn, act, said, (invoice, owed), (owner, customer))
     return after
@@ -264,6 +291,10 @@ def _check_voidable(note: CreditNote, invoice: Invoice, customer: Customer) -> N
     if note.out_of_band_amount:
         raise ActionNotAllowed(
             "What this credit note gave back out of band cannot be taken back by voiding it."
+        )
+    if note.refund_amount:
+        raise ActionNotAllowed(
+            "What this credit note gave back by refunds cannot be taken back by voiding it."
         )
     if note.credit_amount and customer.balance > -note.credit_amount:
         raise ActionNotAllowed("The credit of this credit note is used already.")
@@ -316,6 +347,7 @@ def _posting(invoice: Invoice, note: CreditNote) -> ledger.Transaction:
         taken,
         off_invoice=note.pre_payment_amount,
         to_balance=note.credit_amount,
+        refunded=note.refund_amount,
         out_of_band=note.out_of_band_amount,
     )
 

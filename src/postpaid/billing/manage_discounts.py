@@ -173,8 +173,10 @@ def check_minimum(chosen: Chosen, amount: int, currency: str) -> None:
             )
 
 
-def redeem(conn: Connection, act: Act, *every: Chosen) -> None:
+def redeem(conn: Connection, act: Act, *every: Chosen, announces: bool = True) -> None:
     """Write what was chosen and count the redemptions. The customers are locked.
+
+    Unless it ``announces`` it, the caller does.
 
     Raises ``InvalidRequest`` when a coupon or a code has been redeemed by others in the meantime,
     as often as it can be.
@@ -197,7 +199,8 @@ def redeem(conn: Connection, act: Act, *every: Chosen) -> None:
             code="coupon_expired",
         )
     discounts.insert_many(conn, act.account_id, new)
-    announce(conn, act, _said("customer.discount.created", new))
+    if announces:
+        announce(conn, act, _said("customer.discount.created", new))
 
 
 def discounts_from(
@@ -212,13 +215,14 @@ def discounts_from(
     invoice_id: str | None = None,
     invoice_item_id: str | None = None,
     param: Path = ("discounts",),
+    announces: bool = True,
 ) -> list[Discount]:
     """Choose discounts for one owner and redeem them at once; see ``choose`` and ``redeem``."""
     wanted = Wanted(
         asked, subscription_id, subscription_item_id, invoice_id, invoice_item_id, param
     )
     chosen = choose(conn, act, [wanted], customer=customer, currency=currency)
-    redeem(conn, act, chosen)
+    redeem(conn, act, chosen, announces=announces)
     return chosen.discounts[0]
 
 

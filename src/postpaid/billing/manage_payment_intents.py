@@ -19,7 +19,6 @@ from postpaid.core.payment_intents import (
     canceled,
     chosen,
 )
-from postpaid.core.values import replace
 from postpaid.storage import customers, payment_intents, payments
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection, Database
@@ -119,9 +118,7 @@ def update_payment_intent(
     return after
 
 
-def _check_update(
-    conn: Connection, act: Act, intent: PaymentIntent, given: frozenset[str]
-) -> None:
+def _check_update(conn: Connection, act: Act, intent: PaymentIntent, given: frozenset[str]) -> None:
     """Raises ``ActionNotAllowed`` for a field that cannot change any more, or never could."""
     beyond = sorted(given - LABELS)
     if intent.status in OVER and beyond:
@@ -178,9 +175,7 @@ def cancel_payment_intent(
             code=UNEXPECTED,
         )
     waiting = payments.of_intents(conn, act.account_id, [intent_id], statuses=UNSETTLED)
-    if before.status not in OVER and any(
-        each.status == AttemptStatus.PENDING for each in waiting
-    ):
+    if before.status not in OVER and any(each.status == AttemptStatus.PENDING for each in waiting):
         raise Conflict("A payment of this PaymentIntent is under way; try again when it is known.")
     after = canceled(before, now=act.now, reason=reason)
     payment_intents.update_many(conn, act.account_id, [after])

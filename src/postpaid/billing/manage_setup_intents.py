@@ -27,6 +27,8 @@ from postpaid.storage.database import Connection
 from postpaid.storage.payment_methods import PaymentMethod
 from postpaid.storage.payments import AttemptStatus
 
+PLAIN = ("description", "metadata", "payment_method_types")
+
 
 def create_setup_intent(
     conn: Connection,
@@ -34,6 +36,7 @@ def create_setup_intent(
     *,
     customer_id: str | None,
     payment_method_id: str | None,
+    payment_method_types: Sequence[str] | None = None,
     usage: SetupUsage = SetupUsage.OFF_SESSION,
     description: str | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -55,8 +58,10 @@ def create_setup_intent(
         usage=usage,
         description=description,
         metadata=metadata or {},
+        payment_method_types=payment_method_types,
     )
     if method is not None:
+        check_type(intent, method)
         intent = chosen(intent, method.id)
     setup_intents.insert_many(conn, act.account_id, [intent])
     announce(conn, act, [of_intent("created", intent)])
@@ -72,6 +77,7 @@ def new_setup_intent(
     usage: SetupUsage = SetupUsage.OFF_SESSION,
     description: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    payment_method_types: Sequence[str] | None = None,
 ) -> SetupIntent:
     """A setup intent that has no payment method yet, and is not written."""
     intent_id = act.new_id("seti")
@@ -92,6 +98,7 @@ def new_setup_intent(
         created_at=act.now,
         canceled_at=None,
         metadata=metadata or {},
+        payment_method_types=payment_method_types,
     )
 
 
@@ -107,7 +114,7 @@ def update_setup_intent(
     before, act = lock_setup_intent(conn, act, intent_id, customer_id=customer_id)
     after = replace(
         before,
-        **{key: value for key, value in changed.items() if key in ("description", "metadata")},
+        **{key: value for key, value in changed.items() if key in PLAIN},
     )
     if customer_id is not None and customer_id != before.customer_id:
         if before.customer_id is not None:
@@ -122,6 +129,8 @@ def update_setup_intent(
     if "payment_method_id" in changed:
         next_status(before.status, SetupIntentAction.CHOOSE)
         method = choose(conn, act, changed["payment_method_id"], after.customer_id)
+        if method is not None:
+            check_type(after, method)
         if method is None or method.id != before.payment_method_id:
             give_up_attempts(conn, act, [before])
             after = chosen(after, method.id if method else None)
@@ -250,6 +259,17 @@ def choose(
             param="payment_method",
         )
     return method
+
+
+def check_type(intent: SetupIntent, method: PaymentMethod) -> None:
+    """Raises ``InvalidRequest`` for a payment method of a type that the setup intent excludes."""
+    types = intent.payment_method_types
+    if types and method.type not in types:
+        raise InvalidRequest(
+            f"The payment method {method.id} is of type {method.type}, and this SetupIntent takes "
+            f"{', '.join(types)} only.",
+            param="payment_method",
+        )
 
 
 def of_intent(what: str, intent: SetupIntent) -> Announcement:

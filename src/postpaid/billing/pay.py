@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from postpaid.billing import collect
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.choose_method import check_payment_method, payment_methods_for
+from postpaid.billing.explain_failure import UNPAID, failure_of
 from postpaid.billing.finalize import finalize
 from postpaid.billing.follow import follow, follow_settled, mark_delinquent
 from postpaid.billing.lock_invoices import lock_invoices
@@ -18,7 +19,7 @@ from postpaid.billing.open_intents import cancel_intents
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post
 from postpaid.billing.settle import settle
-from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, PaymentFailed
+from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest
 from postpaid.core.invoicing import Invoice, InvoiceAction, InvoiceStatus, next_status, paid
 from postpaid.core.ledger import payment
 from postpaid.core.subscriptions import SubscriptionAction
@@ -26,7 +27,6 @@ from postpaid.core.values import replace
 from postpaid.storage import customers, invoices, payments
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.payment_methods import PaymentMethod
-from postpaid.storage.payments import AttemptStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,12 @@ def pay(
     *,
     payment_method_id: str | None = None,
     out_of_band: bool = False,
+    on_session: bool = False,
 ) -> Paying:
     """Begin to pay one invoice because a person says so; ``finish_paying`` after the commit.
 
-    A draft is finalized first. ``out_of_band`` means that the money came some other way. Raises
+    A draft is finalized first. ``out_of_band`` means that the money came some other way, and
+    ``on_session`` that the customer is there to authenticate. Raises
     ``ActionNotAllowed`` by the status table, and ``InvalidRequest`` when there is nothing to pay
     with.
     """
@@ -79,7 +81,14 @@ def pay(
             code="resource_missing",
         )
     attempts = collect.attempt(
-        conn, act, [invoice], locked, wall=wall, automatic=False, method=method
+        conn,
+        act,
+        [invoice],
+        locked,
+        wall=wall,
+        automatic=False,
+        on_session=on_session,
+        method=method,
     )
     return Paying(invoice.id, [each.id for each in attempts])
 
@@ -102,24 +111,22 @@ def finalize_now(
 
 
 def finish_paying(database: Database, act: Act, paying: Paying, *, declines_raise: bool) -> None:
-    """Make the attempts; safe to repeat. Raises ``PaymentFailed`` for a decline if asked to."""
+    """Make the attempts; safe to repeat. Raises ``PaymentFailed`` for a decline, and where
+    the customer must act first, if asked to.
+    """
     with database.connection() as conn:
         attempts = list(payments.load(conn, act.account_id, paying.attempt_ids).values())
         invoice = invoices.load(conn, act.account_id, [paying.invoice_id])[paying.invoice_id]
         customer = customers.load(conn, act.account_id, [invoice.customer_id])[invoice.customer_id]
     at_customer = act.at(customer.now(act.now), customer.clock_id)
     settle(
-        database, at_customer, [each for each in attempts if each.status == AttemptStatus.PENDING]
+        database, at_customer, [each for each in attempts if each.status in payments.UNSETTLED]
     )
     if declines_raise:
         with database.connection() as conn:
             for each in payments.load(conn, act.account_id, paying.attempt_ids).values():
-                if each.status == AttemptStatus.FAILED:
-                    raise PaymentFailed(
-                        each.failure_message or "The payment failed.",
-                        code=each.failure_code,
-                        decline_code=each.decline_code,
-                    )
+                if each.status in UNPAID:
+                    raise failure_of(each, "invoice")
 
 
 def _pay_out_of_band(conn: Connection, act: Act, invoice: Invoice) -> None:

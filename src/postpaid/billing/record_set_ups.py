@@ -134,9 +134,7 @@ def _decided(intent: SetupIntent, attempt: SetupAttempt) -> SetupIntent:
 def _concluded(attempt: SetupAttempt, outcome: Outcome, now: datetime) -> SetupAttempt:
     settled = replace(attempt, next_action=None, leased_until=None, settled_at=now)
     if isinstance(outcome, Succeeded):
-        return replace(
-            settled, status=AttemptStatus.SUCCEEDED, gateway_reference=outcome.reference
-        )
+        return replace(settled, status=AttemptStatus.SUCCEEDED, gateway_reference=outcome.reference)
     if isinstance(outcome, Declined):
         return replace(
             settled,

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from postpaid.billing import gateways
-from postpaid.billing.manage_setup_intents import choose, give_up_attempts, lock_setup_intent
+from postpaid.billing.manage_setup_intents import (
+    check_type,
+    choose,
+    give_up_attempts,
+    lock_setup_intent,
+)
 from postpaid.billing.perform import Act
 from postpaid.billing.record_set_ups import RECHECK, record_set_ups
 from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, PaymentFailed
@@ -72,6 +77,7 @@ def confirm(
             "with a payment method, or confirm it with one.",
             code="setup_intent_unexpected_state",
         )
+    check_type(before, method)
     open_one = setup_attempts.unsettled_of(conn, act.account_id, [before.id]).get(before.id)
 
     # Decide.
@@ -121,6 +127,10 @@ def finish_confirming(database: Database, act: Act, confirming: Confirming) -> N
             attempt.failure_message or "The payment method could not be set up.",
             code=attempt.failure_code,
             decline_code=attempt.decline_code,
+            about={
+                "setup_intent": attempt.setup_intent_id,
+                "payment_method": attempt.payment_method_id,
+            },
         )
 
 

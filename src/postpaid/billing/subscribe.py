@@ -19,6 +19,7 @@ from postpaid.billing.cancel import expire
 from postpaid.billing.check_sold import NewSubscription, PaymentBehavior, read_catalog
 from postpaid.billing.choose_method import check_payment_method, check_payment_methods
 from postpaid.billing.decide_start import Started, decide_start, decide_starts
+from postpaid.billing.explain_failure import failure_of
 from postpaid.billing.finalize import finalize
 from postpaid.billing.follow import follow
 from postpaid.billing.gather_items import put_items_on
@@ -31,7 +32,7 @@ from postpaid.billing.pending_set_ups import with_set_ups
 from postpaid.billing.perform import Act
 from postpaid.billing.settle import settle
 from postpaid.core.cycles import TRIAL_REMINDER, rescheduled
-from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, PaymentFailed
+from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.stops import with_stops
 from postpaid.core.subscriptions import (
@@ -140,7 +141,10 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
         subscription.id: each.payment_behavior
         for each, subscription in zip(asked, begun, strict=True)
     }
-    trying = _begin_payments(conn, act, made, payment_of, locked, wall=wall)
+    on_session = all(each.on_session for each in asked)
+    trying = _begin_payments(
+        conn, act, made, payment_of, locked, wall=wall, on_session=on_session
+    )
     return [Begun(each.id, trying.get(each.id, []), payment_of[each.id]) for each in begun]
 
 
@@ -152,6 +156,7 @@ def _begin_payments(
     locked: Mapping[str, Customer],
     *,
     wall: datetime,
+    on_session: bool,
 ) -> dict[str, list[str]]:
     """Make final what is charged automatically; the attempts at it, by subscription."""
     ready = [each.invoice for each in made if each.invoice and not each.invoice.finalizes_at]
@@ -175,7 +180,9 @@ def _begin_payments(
         if collect.is_collected_automatically(each)
         and payment_of[each.subscription_id or ""] != PaymentBehavior.DEFAULT_INCOMPLETE
     ]
-    attempts = collect.attempt(conn, act, due, locked, wall=wall, automatic=True)
+    attempts = collect.attempt(
+        conn, act, due, locked, wall=wall, automatic=True, on_session=on_session
+    )
     subscription_of = {each.id: each.subscription_id or "" for each in final}
     trying: dict[str, list[str]] = {}
     for attempt in attempts:
@@ -221,11 +228,7 @@ def finish(database: Database, act: Act, begun: Begun) -> None:
             return
         attempts = payments.load(conn, act.account_id, begun.attempt_ids)
     [failed] = attempts.values()
-    raise PaymentFailed(
-        failed.failure_message or "The payment failed.",
-        code=failed.failure_code,
-        decline_code=failed.decline_code,
-    )
+    raise failure_of(failed, "subscription")
 
 
 def preview_new(

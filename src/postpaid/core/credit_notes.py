@@ -78,7 +78,8 @@ class CreditNote:
     """A paper that takes back ``total`` minor units of an invoice.
 
     What lowered the rest to pay is ``pre_payment_amount``; of what was paid already,
-    ``credit_amount`` went to the customer's balance and ``out_of_band_amount`` back some other way.
+    ``credit_amount`` went to the customer's balance, ``refund_amount`` back by refunds and
+    ``out_of_band_amount`` some other way.
     """
 
     id: str
@@ -101,12 +102,13 @@ class CreditNote:
     effective_at: datetime
     created_at: datetime
     voided_at: datetime | None
+    refund_amount: int = 0
     lines: tuple[CreditNoteLine, ...] = field(default=())
 
     @property
     def post_payment_amount(self) -> int:
         """What is given back of what was paid."""
-        return self.credit_amount + self.out_of_band_amount
+        return self.credit_amount + self.out_of_band_amount + self.refund_amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +223,12 @@ class Split:
     pre_payment: int
     credit: int
     out_of_band: int
+    refund: int
 
 
-def split(invoice: Invoice, total: int, *, credit: int, out_of_band: int) -> Split:
+def split(
+    invoice: Invoice, total: int, *, credit: int, out_of_band: int, refund: int = 0
+) -> Split:
     """What of a note lowers the rest to pay, which goes first, and where what was paid goes.
 
     Raises ``InvalidRequest`` for more than the invoice comes to, and unless what is named is just
@@ -237,14 +242,20 @@ def split(invoice: Invoice, total: int, *, credit: int, out_of_band: int) -> Spl
             param="amount",
         )
     pre_payment = min(total, invoice.amount_remaining)
-    if credit + out_of_band != total - pre_payment:
+    if credit + out_of_band + refund != total - pre_payment:
         raise InvalidRequest(
             "The sum of `credit_amount`, `refund_amount` and `out_of_band_amount` "
-            f"({_money(credit + out_of_band, invoice)}) must equal the part of the credit note "
+            f"({_money(credit + out_of_band + refund, invoice)}) must equal the part of the credit note "
             f"that was paid already ({_money(total - pre_payment, invoice)}).",
-            param="credit_amount" if credit else "out_of_band_amount" if out_of_band else (),
+            param="credit_amount"
+            if credit
+            else "out_of_band_amount"
+            if out_of_band
+            else "refund_amount"
+            if refund
+            else (),
         )
-    return Split(pre_payment, credit, out_of_band)
+    return Split(pre_payment, credit, out_of_band, refund)
 
 
 def net(line: Line | CreditNoteLine) -> int:

@@ -6,7 +6,7 @@ have to prove who they are while they are there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -109,6 +109,7 @@ class SetupIntent:
     created_at: datetime
     canceled_at: datetime | None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    payment_method_types: Sequence[str] | None = None  # all that can be set up, where it is None
 
 
 def chosen(intent: SetupIntent, payment_method_id: str | None) -> SetupIntent:

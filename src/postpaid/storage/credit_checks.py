@@ -79,13 +79,13 @@ HAVING sum(CASE t.movement WHEN 'credits_applied' THEN 0 ELSE t.amount END)
 INVOICES_ARE_LOWERED_BY_THEIR_NOTES = """
 SELECT i.account_id, i.id, i.pre_payment_credits, i.post_payment_credits,
        coalesce(sum(n.pre_payment_amount), 0),
-       coalesce(sum(n.credit_amount + n.out_of_band_amount), 0)
+       coalesce(sum(n.credit_amount + n.out_of_band_amount + n.refund_amount), 0)
   FROM invoices i
   LEFT JOIN credit_notes n
     ON n.account_id = i.account_id AND n.invoice_id = i.id AND n.status = 'issued'
  GROUP BY i.account_id, i.id
 HAVING i.pre_payment_credits <> coalesce(sum(n.pre_payment_amount), 0)
-    OR i.post_payment_credits <> coalesce(sum(n.credit_amount + n.out_of_band_amount), 0)
+    OR i.post_payment_credits <> coalesce(sum(n.credit_amount + n.out_of_band_amount + n.refund_amount), 0)
     OR i.pre_payment_credits + i.post_payment_credits > greatest(0, i.total)
     OR i.amount_due - i.amount_paid - i.pre_payment_credits < 0
 """

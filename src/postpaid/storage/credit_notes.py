@@ -39,6 +39,7 @@ COLUMNS = (
     "effective_at",
     "created_at",
     "voided_at",
+    "refund_amount",
 )
 LINE_COLUMNS = (
     "id",
@@ -74,7 +75,7 @@ def insert(conn: Connection, account_id: int, note: CreditNote) -> None:
 LOAD = """
 SELECT id, invoice_id, sequence, customer_id, clock_id, number, status, currency, subtotal, total,
        pre_payment_amount, credit_amount, out_of_band_amount, reason, memo, metadata,
-       balance_transaction_id, effective_at, created_at, voided_at
+       balance_transaction_id, effective_at, created_at, voided_at, refund_amount
   FROM credit_notes
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -118,7 +119,7 @@ def _with_lines(conn: Connection, account_id: int, rows: list[CreditNote]) -> li
 OF_INVOICE = """
 SELECT id, invoice_id, sequence, customer_id, clock_id, number, status, currency, subtotal, total,
        pre_payment_amount, credit_amount, out_of_band_amount, reason, memo, metadata,
-       balance_transaction_id, effective_at, created_at, voided_at
+       balance_transaction_id, effective_at, created_at, voided_at, refund_amount
   FROM credit_notes
  WHERE account_id = %(account_id)s
    AND invoice_id = %(invoice_id)s
@@ -135,7 +136,7 @@ def of_invoice(conn: Connection, account_id: int, invoice_id: str) -> list[Credi
 LIST = """
 SELECT id, invoice_id, sequence, customer_id, clock_id, number, status, currency, subtotal, total,
        pre_payment_amount, credit_amount, out_of_band_amount, reason, memo, metadata,
-       balance_transaction_id, effective_at, created_at, voided_at
+       balance_transaction_id, effective_at, created_at, voided_at, refund_amount
   FROM credit_notes
  WHERE account_id = %(account_id)s
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)

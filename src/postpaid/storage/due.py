@@ -26,7 +26,7 @@ SELECT least(
                  FROM payment_attempts a
                 WHERE a.account_id = s.account_id
                   AND a.invoice_id = s.latest_invoice_id
-                  AND a.status = 'pending')),
+                  AND a.status IN ('pending', 'processing'))),
        (SELECT min(pending_update_expires_at)
           FROM subscriptions s
          WHERE account_id = %(account_id)s
@@ -37,7 +37,7 @@ SELECT least(
                  FROM payment_attempts a
                 WHERE a.account_id = s.account_id
                   AND a.invoice_id = s.pending_update ->> 'invoice_id'
-                  AND a.status = 'pending')),
+                  AND a.status IN ('pending', 'processing'))),
        (SELECT min(finalizes_at)
           FROM invoices
          WHERE account_id = %(account_id)s

@@ -380,3 +380,38 @@ def list_charges(
     return fetch_page(
         conn, PaymentAttempt, CHARGES, parameters, page, table="payment_attempts", what="charge"
     )
+
+
+LOCK = """
+SELECT id, payment_intent_id, invoice_id, customer_id, payment_method_id, gateway, gateway_token,
+       amount, currency, status, automatic, on_session, asked, replaces, gateway_reference,
+       failure_code, decline_code, failure_message, next_action, amount_refunded, leased_until,
+       attempted_at, settled_at
+  FROM payment_attempts
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+ ORDER BY id
+   FOR NO KEY UPDATE
+"""
+
+
+def lock(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, PaymentAttempt]:
+    """The attempts by id, which nobody else refunds now: they may be no customer's."""
+    rows = fetch(conn, PaymentAttempt, LOCK, {"account_id": account_id, "ids": list(ids)})
+    return {row.id: row for row in rows}
+
+
+REFUND = """
+UPDATE payment_attempts a
+   SET amount_refunded = r.amount_refunded
+  FROM json_to_recordset(%(rows)s) AS r(id text, amount_refunded bigint)
+ WHERE a.account_id = %(account_id)s
+   AND a.id = r.id
+"""
+
+
+def refund_many(conn: Connection, account_id: int, attempts: Sequence[PaymentAttempt]) -> None:
+    """Write how much of the attempts, which the caller has locked, goes or went back."""
+    if attempts:
+        rows = as_json_rows(attempts, ("id", "amount_refunded"))
+        conn.execute(REFUND, {"account_id": account_id, "rows": rows})

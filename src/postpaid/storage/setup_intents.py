@@ -26,6 +26,7 @@ COLUMNS = (
     "created_at",
     "canceled_at",
     "metadata",
+    "payment_method_types",
 )
 CHANGING = (
     "id",
@@ -40,6 +41,7 @@ CHANGING = (
     "cancellation_reason",
     "canceled_at",
     "metadata",
+    "payment_method_types",
 )
 _values = values_of(*COLUMNS)
 
@@ -61,11 +63,12 @@ UPDATE setup_intents s
        payment_method_id = r.payment_method_id, latest_attempt_id = r.latest_attempt_id,
        last_error = r.last_error, next_action = r.next_action, description = r.description,
        cancellation_reason = r.cancellation_reason, canceled_at = r.canceled_at,
-       metadata = r.metadata
+       metadata = r.metadata, payment_method_types = r.payment_method_types
   FROM json_to_recordset(%(rows)s) AS r(
        id text, customer_id text, clock_id text, status text, payment_method_id text,
        latest_attempt_id text, last_error json, next_action json, description text,
-       cancellation_reason text, canceled_at timestamptz, metadata jsonb)
+       cancellation_reason text, canceled_at timestamptz, metadata jsonb,
+       payment_method_types text[])
  WHERE s.account_id = %(account_id)s
    AND s.id = r.id
 """
@@ -81,7 +84,7 @@ def update_many(conn: Connection, account_id: int, intents: Sequence[SetupIntent
 LOAD = """
 SELECT id, customer_id, clock_id, subscription_id, usage, status, client_secret, payment_method_id,
        latest_attempt_id, last_error, next_action, description, cancellation_reason, created_at,
-       canceled_at, metadata
+       canceled_at, metadata, payment_method_types
   FROM setup_intents
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -98,7 +101,7 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Set
 LOCK = """
 SELECT id, customer_id, clock_id, subscription_id, usage, status, client_secret, payment_method_id,
        latest_attempt_id, last_error, next_action, description, cancellation_reason, created_at,
-       canceled_at, metadata
+       canceled_at, metadata, payment_method_types
   FROM setup_intents
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -119,7 +122,7 @@ def lock(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Set
 LOCK_OPEN = """
 SELECT id, customer_id, clock_id, subscription_id, usage, status, client_secret, payment_method_id,
        latest_attempt_id, last_error, next_action, description, cancellation_reason, created_at,
-       canceled_at, metadata
+       canceled_at, metadata, payment_method_types
   FROM setup_intents
  WHERE account_id = %(account_id)s
    AND (customer_id = ANY(%(customer_ids)s) OR id = ANY(%(ids)s))
@@ -148,7 +151,7 @@ def lock_open(
 LIST = """
 SELECT id, customer_id, clock_id, subscription_id, usage, status, client_secret, payment_method_id,
        latest_attempt_id, last_error, next_action, description, cancellation_reason, created_at,
-       canceled_at, metadata
+       canceled_at, metadata, payment_method_types
   FROM setup_intents
  WHERE account_id = %(account_id)s
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)

@@ -45,7 +45,7 @@ SELECT s.id
          FROM payment_attempts a
         WHERE a.account_id = s.account_id
           AND a.invoice_id = s.latest_invoice_id
-          AND a.status = 'pending')
+          AND a.status IN ('pending', 'processing'))
    AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
  ORDER BY s.expires_at
  LIMIT %(limit)s
@@ -75,7 +75,7 @@ SELECT s.id
          FROM payment_attempts a
         WHERE a.account_id = s.account_id
           AND a.invoice_id = s.pending_update ->> 'invoice_id'
-          AND a.status = 'pending')
+          AND a.status IN ('pending', 'processing'))
    AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
  ORDER BY s.pending_update_expires_at
  LIMIT %(limit)s

@@ -148,6 +148,17 @@ class Shop:
     def backfill(self) -> Given:
         return {"event_name": self.meter()["event_name"]}
 
+    def gateway(self) -> Given:
+        name = f"gateway-{time.monotonic_ns()}"
+        return {"name": name, "type": "stripe", "api_key": "sk_test_12345"}
+
+    def setup(self) -> str:
+        return self.new("/v1/setup_intents", customer=self.customer())
+
+    def setup_that_waits(self) -> str:
+        card = "pm_card_authenticationRequiredOnSetup"
+        return self.new("/v1/setup_intents", payment_method=card, confirm="true")
+
     def endpoint(self) -> str:
         url = "https://example.com/told"
         return self.new("/v1/webhook_endpoints", url=url, enabled_events=["*"])
@@ -290,6 +301,15 @@ EXAMPLES: dict[str, Example] = {
         {"customer": shop.customer()},
     ),
     "POST /v1/payment_methods/{payment_method}/detach": at("payment_method", method_id),
+    "POST /v1/setup_intents": to(**LABEL),
+    "POST /v1/setup_intents/{setup_intent}": at("setup_intent", Shop.setup, **LABEL),
+    "POST /v1/setup_intents/{setup_intent}/confirm": at(
+        "setup_intent", Shop.setup, payment_method="pm_card_visa"
+    ),
+    "POST /v1/setup_intents/{setup_intent}/cancel": at("setup_intent", Shop.setup),
+    "POST /v1/test_helpers/setup_intents/{setup_intent}/authenticate": at(
+        "setup_intent", Shop.setup_that_waits
+    ),
     "POST /v1/products": to(name="Calls"),
     "POST /v1/products/{product}": at("product", Shop.product, name="More"),
     "POST /v1/prices": lambda shop: (
@@ -380,6 +400,13 @@ EXAMPLES: dict[str, Example] = {
     "POST /v1/billing/credit_grants/{credit_grant}": at("credit_grant", grant_id, **LABEL),
     "POST /v1/billing/credit_grants/{credit_grant}/expire": at("credit_grant", grant_id),
     "POST /v1/billing/credit_grants/{credit_grant}/void": at("credit_grant", grant_id),
+    "POST /v1/payment_gateways": lambda shop: ({}, shop.gateway()),
+    "POST /v1/payment_gateways/{payment_gateway}": at(
+        "payment_gateway",
+        lambda shop: shop.new("/v1/payment_gateways", **shop.gateway()),
+        api_key="sk_test_other",
+        default="true",
+    ),
     "POST /v1/retry_schedules": to(kind="daily"),
     "POST /v1/retry_schedules/{retry_schedule}": at(
         "retry_schedule", lambda shop: shop.new("/v1/retry_schedules", kind="daily"), name="Daily"

@@ -23,6 +23,9 @@ OURS = sorted(
 
 # Objects within ours that never have the id that the SDK speaks of.
 NEVER = {
+    ("charge", "payment_method_details.bancontact.generated_sepa_debit"),
+    ("charge", "payment_method_details.ideal.generated_sepa_debit"),
+    ("charge", "payment_method_details.sofort.generated_sepa_debit"),
     ("payment_method", "card.generated_from.setup_attempt"),
     ("subscription", "billing_schedules.applies_to.price"),
 }

@@ -8,15 +8,76 @@ from typing import Any
 from postpaid.api.stripe import addresses
 from postpaid.api.stripe.addresses import Address
 from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import seconds
+from postpaid.api.stripe.lists import listing, seconds
+from postpaid.api.stripe.params import Id, ListParams, TimeRange
 from postpaid.api.stripe.payment_methods import OTHER_TYPES
+from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
+from postpaid.core.errors import NotFound
 from postpaid.storage import payment_methods, payments
 from postpaid.storage.database import Connection
+from postpaid.storage.paging import Page, Rows
 from postpaid.storage.payment_methods import PaymentMethod
 from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 
+routes = Routes("Charges")
+
 STATUSES = {AttemptStatus.SUCCEEDED: "succeeded", AttemptStatus.FAILED: "failed"}
+
+
+class ChargeList(ListParams):
+    created: TimeRange | None = None
+    customer: Id | None = None
+    payment_intent: Id | None = None
+
+
+@routes.get("/v1/charges", returns="charge", many=True)
+def list_(call: Call, params: ChargeList) -> dict[str, Any]:
+    """List charges, newest first: every try at a payment that reached its gateway."""
+    created_from, created_before = params.created.bounds if params.created else (None, None)
+    page = Page(
+        limit=params.limit,
+        after=params.starting_after and _attempt_id(params.starting_after),
+        before=params.ending_before and _attempt_id(params.ending_before),
+    )
+
+    def read(conn: Connection) -> dict[str, Any]:
+        found = payments.list_charges(
+            conn,
+            call.act.account_id,
+            page,
+            customer_id=params.customer,
+            intent_id=params.payment_intent,
+            created_from=created_from,
+            created_before=created_before,
+        )
+        shown = render_many(conn, call.act, found.rows)
+        return listing("/v1/charges", Rows(shown, found.has_more), lambda each: each)
+
+    return call.read(read)
+
+
+@routes.get("/v1/charges/{charge}", returns="charge")
+def retrieve(call: Call, charge: str) -> dict[str, Any]:
+    """Retrieve a charge."""
+
+    def read(conn: Connection) -> dict[str, Any]:
+        found = _load(conn, call.act, [charge])
+        if charge not in found:
+            raise NotFound.of("charge", charge)
+        return found[charge]
+
+    return call.read(read)
+
+
+def _attempt_id(charge_id: str) -> str:
+    """The attempt that is shown as this charge; of anything else, what is no attempt."""
+    return charge_id.replace("ch_", "pa_", 1) if charge_id.startswith("ch_") else f"?{charge_id}"
+
+
+# ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
+
+REACHED = frozenset({AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptStatus.FAILED})
 
 
 def render_many(
@@ -118,20 +179,53 @@ def _details(attempt: PaymentAttempt, method: PaymentMethod | None) -> dict[str,
 # Keys that there always are, and which are null unless something is said of them.
 _TYPES = [
     *OTHER_TYPES.split(),
-    *"ach_credit_transfer ach_debit card customer_balance sepa_credit_transfer".split(),
-    *"stripe_account us_bank_account wechat".split(),
+    *["ach_credit_transfer", "ach_debit", "card", "customer_balance", "sepa_credit_transfer"],
+    *["stripe_account", "us_bank_account", "wechat"],
 ]
-_OF_CARDS = """
-    amount_authorized authorization_code brand capture_before checks country description
-    electronic_commerce_indicator exp_month exp_year extended_authorization fingerprint funding iin
-    incremental_authorization installments issuer last4 mandate moto multicapture network
-    network_token network_transaction_id overcapture regulated_status setup_credential_usage
-    stored_credential_usage three_d_secure transaction_link_id wallet
-""".split()
-_OF_BANK_ACCOUNTS = """
-    account_holder_type account_type bank_name expected_debit_date fingerprint last4 mandate
-    payment_reference routing_number
-""".split()
+_OF_CARDS = [
+    "amount_authorized",
+    "authorization_code",
+    "brand",
+    "capture_before",
+    "checks",
+    "country",
+    "description",
+    "electronic_commerce_indicator",
+    "exp_month",
+    "exp_year",
+    "extended_authorization",
+    "fingerprint",
+    "funding",
+    "iin",
+    "incremental_authorization",
+    "installments",
+    "issuer",
+    "last4",
+    "mandate",
+    "moto",
+    "multicapture",
+    "network",
+    "network_token",
+    "network_transaction_id",
+    "overcapture",
+    "regulated_status",
+    "setup_credential_usage",
+    "stored_credential_usage",
+    "three_d_secure",
+    "transaction_link_id",
+    "wallet",
+]
+_OF_BANK_ACCOUNTS = [
+    "account_holder_type",
+    "account_type",
+    "bank_name",
+    "expected_debit_date",
+    "fingerprint",
+    "last4",
+    "mandate",
+    "payment_reference",
+    "routing_number",
+]
 
 
 def _outcome(attempt: PaymentAttempt) -> dict[str, Any] | None:
@@ -154,9 +248,10 @@ def _outcome(attempt: PaymentAttempt) -> dict[str, Any] | None:
 
 @loader("charge")
 def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    attempt_ids = [each.replace("ch_", "pa_", 1) for each in ids]
-    found = payments.load(conn, act.account_id, attempt_ids)
-    return {each["id"]: each for each in render_many(conn, act, list(found.values()))}
+    """Those that reached their gateway: what else was tried is no charge."""
+    found = payments.load(conn, act.account_id, [_attempt_id(each) for each in ids])
+    reached = [each for each in found.values() if each.status in REACHED]
+    return {each["id"]: each for each in render_many(conn, act, reached)}
 
 
 expandable("charge", "customer", load="customer")

@@ -32,8 +32,10 @@ from postpaid.api.stripe.params import (
 )
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import issue_credit_notes
+from postpaid.billing.ask_refunds import ask_refunds
 from postpaid.billing.issue_credit_notes import NewCreditNote
 from postpaid.billing.perform import Act
+from postpaid.billing.refund_notes import AskedRefund
 from postpaid.core.credit_notes import (
     LINES_MAX,
     AskedLine,
@@ -45,13 +47,16 @@ from postpaid.core.credit_notes import (
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.money import plain
 from postpaid.core.values import replace
-from postpaid.storage import credit_notes
+from postpaid.storage import credit_notes, refunds
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows
+from postpaid.storage.refunds import NoteRefund
 
 routes = Routes("Credit notes")
 
 EMBEDDED_LINES_MAX = 10  # Stripe: the rest are at /v1/credit_notes/{id}/lines
+
+REFUNDS_MAX = 20
 
 MinorUnits = Annotated[int, Integer(0, AMOUNT_MAX)]
 
@@ -67,6 +72,12 @@ class NoteLine(Params):
     unit_amount_decimal: Dec | None = None
 
 
+class NoteRefundGiven(Params):
+    amount_refunded: Annotated[int, Integer(1, AMOUNT_MAX)] | None = None
+    refund: Id
+    type: Literal["refund"] = "refund"
+
+
 class NotePreview(Params):
     amount: Annotated[int, Integer(1, AMOUNT_MAX)] | None = None
     credit_amount: MinorUnits = 0
@@ -79,6 +90,7 @@ class NotePreview(Params):
     out_of_band_amount: MinorUnits = 0
     reason: CreditNoteReason | None = None
     refund_amount: MinorUnits = 0
+    refunds: Annotated[list[NoteRefundGiven], Len(1, REFUNDS_MAX)] | None = None
 
 
 class NoteCreate(NotePreview):
@@ -108,9 +120,21 @@ class LineList(ListParams):
 def create(call: Call, params: NoteCreate) -> dict[str, Any]:
     """Issue a credit note for an open or a paid invoice."""
     asked = from_stripe(params)
-    return call.write(
-        lambda conn: _one(conn, call.act, issue_credit_notes.issue(conn, call.act, asked))
-    )
+    if not asked.refund_amount:
+        return call.write(
+            lambda conn: _one(conn, call.act, issue_credit_notes.issue(conn, call.act, asked))
+        )
+
+    def begin(conn: Connection) -> dict[str, Any]:
+        note = issue_credit_notes.issue(conn, call.act, asked)
+        made = refunds.of_notes(conn, call.act.account_id, [note.id])[note.id]
+        return {"credit_note": note.id, "refunds": [each.refund_id for each in made]}
+
+    def finish(begun: dict[str, Any]) -> dict[str, Any]:
+        ask_refunds(call.database, call.act, begun["refunds"])
+        return retrieve(call, begun["credit_note"])
+
+    return call.write_then(begin, finish)
 
 
 @routes.get("/v1/credit_notes/preview", returns="credit_note")
@@ -227,6 +251,9 @@ def from_stripe(params: NotePreview) -> NewCreditNote:
         credit_amount=params.credit_amount,
         out_of_band_amount=params.out_of_band_amount,
         refund_amount=params.refund_amount,
+        refunds=[
+            AskedRefund(each.refund, each.amount_refunded) for each in params.refunds or ()
+        ],
         reason=params.reason,
         memo=params.memo,
         effective_at=params.effective_at,
@@ -289,9 +316,13 @@ def _one(conn: Connection, act: Act, note: CreditNote) -> dict[str, Any]:
 
 
 def render_many(conn: Connection, act: Act, shown: Sequence[CreditNote]) -> list[dict[str, Any]]:
-    """Many credit notes, with the tax rates on their lines."""
+    """Many credit notes, with the tax rates on their lines and their refunds."""
     rates = _rates(conn, act, shown)
-    return [to_stripe(each, rates, livemode=act.livemode) for each in shown]
+    refunded = [each.id for each in shown if each.refund_amount]
+    back = refunds.of_notes(conn, act.account_id, refunded) if refunded else {}
+    return [
+        to_stripe(each, rates, back.get(each.id, ()), livemode=act.livemode) for each in shown
+    ]
 
 
 def _rates(conn: Connection, act: Act, shown: Sequence[CreditNote]) -> TaxRates:
@@ -300,8 +331,13 @@ def _rates(conn: Connection, act: Act, shown: Sequence[CreditNote]) -> TaxRates:
     )
 
 
-def to_stripe(note: CreditNote, rates: TaxRates, *, livemode: bool) -> dict[str, Any]:
-    """A credit note with its first lines; ``rates`` has the tax rates that are on them."""
+def to_stripe(
+    note: CreditNote, rates: TaxRates, back: Sequence[NoteRefund] = (), *, livemode: bool
+) -> dict[str, Any]:
+    """A credit note with its first lines; ``rates`` has the tax rates that are on them.
+
+    ``back`` are the refunds that it is the paper of.
+    """
     discounts = _summed(line.discounts for line in note.lines)
     taxes = _summed_taxes(note.lines)
     tax = sum(each["amount"] for each in taxes.values())
@@ -339,7 +375,15 @@ def to_stripe(note: CreditNote, rates: TaxRates, *, livemode: bool) -> dict[str,
             discounts, _summed(line.credits for line in note.lines)
         ),
         "reason": note.reason,
-        "refunds": [],
+        "refunds": [
+            {
+                "amount_refunded": each.amount,
+                "payment_record_refund": None,
+                "refund": each.refund_id,
+                "type": "refund",
+            }
+            for each in back
+        ],
         "shipping_cost": None,
         "status": note.status,
         "subtotal": note.subtotal,
@@ -440,3 +484,4 @@ for _kind in ("credit_note", "credit_note_line_item"):
         "pretax_credit_amounts.credit_balance_transaction",
         load="billing.credit_balance_transaction",
     )
+expandable("credit_note", "refunds.refund", load="refund")

@@ -29,6 +29,8 @@ from postpaid.api.stripe import (
     prices,
     products,
     promotion_codes,
+    refunds,
+    setup_intent_shapes,
     subscription_schedules,
     subscription_shapes,
     tax_rates,
@@ -50,7 +52,9 @@ from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoice_payments import InvoicePayment
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.payment_intents import PaymentIntent
+from postpaid.core.refunds import Refund
 from postpaid.core.schedules import Schedule
+from postpaid.core.setup_intents import SetupIntent
 from postpaid.core.subscriptions import Subscription
 from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
@@ -175,6 +179,8 @@ KINDS = {
     "payment_method": _Kind(PaymentMethod, _each(payment_methods.to_stripe)),
     "price": _Kind(Price, _each(prices.to_stripe)),
     "product": _Kind(Product, _each(products.to_stripe)),
+    "refund": _Kind(Refund, _each(refunds.to_stripe)),
+    "setup_intent": _Kind(SetupIntent, setup_intent_shapes.render_many),
     "subscription": _Kind(Subscription, subscription_shapes.render_many),
     "test_clock": _Kind(TestClock, _each(test_clocks.to_stripe)),
     "usage_backfill": _Kind(UsageBackfill, _each(backfills.to_stripe)),

@@ -12,7 +12,6 @@ from postpaid.api.stripe.lists import seconds
 from postpaid.billing.finalize import recipient
 from postpaid.billing.perform import Act
 from postpaid.core.credits import with_balance
-from postpaid.core.invoice_payments import of_intent
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
 from postpaid.core.lines import Line
 from postpaid.core.money import plain
@@ -21,6 +20,7 @@ from postpaid.core.values import replace
 from postpaid.storage import customers, invoices, payment_intents
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
+from postpaid.storage.invoice_payments import of_invoices as payments_of_invoices
 
 EMBEDDED_LINES_MAX = 10  # Stripe: the rest are at /v1/invoices/{id}/lines
 
@@ -99,9 +99,9 @@ def to_stripe(invoice: Invoice, rates: TaxRates | None = None, *, livemode: bool
         "account_name": None,
         "account_tax_ids": None,
         "amount_due": invoice.amount_due,
-        "amount_overpaid": 0,
+        "amount_overpaid": invoice.amount_overpaid,
         "amount_paid": invoice.amount_paid,
-        "amount_paid_off_stripe": invoice.amount_paid if invoice.paid_out_of_band else 0,
+        "amount_paid_off_stripe": invoice.amount_paid_out_of_band,
         "amount_remaining": invoice.amount_remaining,
         "amount_shipping": 0,
         "application": None,
@@ -365,12 +365,11 @@ def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str,
 
 def _payments(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, Any]:
     """What is to settle each final invoice: Stripe's invoice payments."""
-    made = payment_intents.of_invoices(conn, act.account_id, ids)
-    shown: dict[str, list[dict[str, Any]]] = {key: [] for key in ids}
-    for intent in made:
-        assert intent.invoice_id is not None
-        payment = of_intent(intent, is_default=True)
-        shown[intent.invoice_id].append(invoice_payments.to_stripe(payment, livemode=act.livemode))
+    found = payments_of_invoices(conn, act.account_id, ids)
+    shown = {
+        key: [invoice_payments.to_stripe(each, livemode=act.livemode) for each in found[key]]
+        for key in ids
+    }
     return {
         key: {
             "object": "list",
@@ -383,6 +382,25 @@ def _payments(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _confirmation_secrets(
+    conn: Connection, act: Act, ids: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """What lets an invoice's customer confirm its payment; none where nothing is left to confirm.
+
+    It is the gateway's own secret once the gateway waits for the customer with one.
+    """
+    return {
+        intent.invoice_id: {
+            "client_secret": (intent.next_action or {}).get("client_secret")
+            or intent.client_secret,
+            "type": "payment_intent",
+        }
+        for intent in payment_intents.open_of_invoices(conn, act.account_id, ids)
+        if intent.invoice_id is not None
+    }
+
+
+includable("invoice", "confirmation_secret", _confirmation_secrets)
 includable("invoice", "payments", _payments, of="invoice_payment", many=True)
 nested("invoice", "lines", "line_item", many=True)
 expandable("invoice", "customer", load="customer")

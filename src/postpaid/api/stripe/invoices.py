@@ -123,6 +123,7 @@ def pay(call: Call, params: InvoicePay, invoice: str) -> dict[str, Any]:
             invoice,
             payment_method_id=params.payment_method,
             out_of_band=params.paid_out_of_band,
+            on_session=params.off_session is False,  # Stripe: off session unless told otherwise
         ),
         declines_raise=True,
     )

@@ -128,6 +128,7 @@ class ChangeFields(TurnFields, PaymentFields):
 
     add_invoice_items: Annotated[list[ExtraItem], MaxLen(20)] | None = None
     billing_cycle_anchor: Annotated[AnchorChange, BeforeValidator(as_object)] | None = None
+    off_session: Boolean | None = None  # Stripe: on session unless told otherwise
 
 
 class CollectionFields(Params):
@@ -223,7 +224,7 @@ def change_now(conn: Connection, act: Act, before: Subscription, params: ChangeF
         extras=_extras(conn, act, before, params.add_invoice_items or ()),
         payment=params.payment_behavior,
     )
-    return changing.change(conn, act, [asked])[0]
+    return changing.change(conn, act, [asked], on_session=not params.off_session)[0]
 
 
 EXTRAS: Path = ("add_invoice_items",)

@@ -111,7 +111,10 @@ def update(call: Call, params: SubscriptionItemUpdate, item: str) -> dict[str, A
 
     def begin(conn: Connection) -> Changed:
         subscription, _ = _find(conn, call.act, item)
-        return _change(conn, call.act, subscription, _item(params, id=item), params)
+        asked = _item(params, id=item)
+        return _change(
+            conn, call.act, subscription, asked, params, off_session=params.off_session
+        )
 
     return made(call, begin, lambda conn: _one(conn, call.act, item))
 
@@ -143,6 +146,8 @@ def _change(
     subscription: Subscription,
     item: ItemUpdate,
     params: PaymentFields,
+    *,
+    off_session: bool | None = None,
 ) -> Changed:
     try:
         required = item.id is None
@@ -154,7 +159,7 @@ def _change(
             prorated_at=params.proration_date,
             payment=params.payment_behavior,
         )
-        return changing.change(conn, act, [asked])[0]
+        return changing.change(conn, act, [asked], on_session=not off_session)[0]
     except BillingError as error:
         if error.param[:2] == ("items", 0):  # which is what all of this is about
             error.param = error.param[2:]

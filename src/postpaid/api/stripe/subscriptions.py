@@ -137,7 +137,6 @@ class SubscriptionUpdate(LimitFields, ChangeFields, CollectionFields, StopFields
     description: Unsettable[Annotated[str, Text(500)]] = None
     discounts: Discounts = None
     metadata: Metadata | None = None
-    off_session: Boolean | None = None
 
 
 class SubscriptionCancel(Params):
@@ -215,6 +214,7 @@ def from_stripe(conn: Connection, act: Act, params: SubscriptionCreate) -> NewSu
         collection_method=params.collection_method,
         days_until_due=params.days_until_due,
         payment_behavior=params.payment_behavior,
+        on_session=not params.off_session,  # Stripe: on session unless told otherwise
         default_payment_method_id=params.default_payment_method,
         cancel_at_period_end=params.cancel_at_period_end,
         currency=params.currency,
@@ -272,7 +272,6 @@ def retrieve(call: Call, subscription: str) -> dict[str, Any]:
 def update(call: Call, params: SubscriptionUpdate, subscription: str) -> dict[str, Any]:
     """Update a subscription: what it buys, prorated within the period; how it is paid; its end."""
     given = params.given()
-    given.pop("off_session", None)
     given = {name: value for name, value in given.items() if name not in LIMITS | CHANGES | STOPS}
     given |= limits_from_stripe(params)
 

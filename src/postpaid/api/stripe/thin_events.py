@@ -52,6 +52,8 @@ RELATED = {
     "price": ("price", "/v1/prices/"),
     "product": ("product", "/v1/products/"),
     "promotion_code": ("promotion_code", "/v1/promotion_codes/"),
+    "refund": ("refund", "/v1/refunds/"),
+    "setup_intent": ("setup_intent", "/v1/setup_intents/"),
     "subscription": ("subscription", "/v1/subscriptions/"),
     "subscription_schedule": ("subscription_schedule", "/v1/subscription_schedules/"),
     "tax_rate": ("tax_rate", "/v1/tax_rates/"),

@@ -88,7 +88,8 @@ class Sender:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._session is not None and self._resolver is not None
+        assert self._session is not None
+        assert self._resolver is not None
         await self._session.close()
         await self._resolver.close()
 

@@ -13,6 +13,7 @@ CREATE TABLE setup_intents (
     latest_attempt_id   object_id,
     last_error          json,
     next_action         json,
+    payment_method_types text[],               -- null: all that can be set up
     description         text,
     metadata            jsonb       NOT NULL DEFAULT '{}'::jsonb,
     cancellation_reason text,
