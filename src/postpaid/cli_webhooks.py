@@ -36,7 +36,7 @@ def list_(
 ) -> None:
     """List the endpoints, or the last hundred deliveries of one."""
     from postpaid.core.errors import NotFound
-    from postpaid.storage import deliveries, webhook_endpoints
+    from postpaid.storage import deliveries, delivery_attempts, webhook_endpoints
     from postpaid.storage.paging import Page
 
     with _account(mode, account, data_dir, database_url) as (database, act):
@@ -52,7 +52,7 @@ def list_(
             sent = deliveries.list_page(
                 conn, act.account_id, Page(limit=100), endpoint_id=endpoint
             ).rows
-            attempts = deliveries.list_attempts(conn, act.account_id, [each.id for each in sent])
+            attempts = delivery_attempts.list_many(conn, act.account_id, [each.id for each in sent])
         for one in sent:
             last = attempts[one.id][0].error if attempts[one.id] else None
             typer.echo(

@@ -192,10 +192,37 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
         " WHERE {mine} AND type = 'invoice.paid'",
     ),
     "money that nobody paid": (
-        {11},
+        {11, 30},
         "UPDATE payment_attempts SET amount = amount - 1 WHERE {mine}",
     ),
-    "a payment that is gone": ({11}, "DELETE FROM payment_attempts WHERE {mine}"),
+    "a payment that is gone": ({11, 30}, "DELETE FROM payment_attempts WHERE {mine}"),
+    "money that was applied to nothing": (
+        {11},
+        "UPDATE payment_intents SET amount_applied = amount_applied - 1"
+        " WHERE {mine} AND amount_applied > 0",
+    ),
+    "a payment that was too much for nobody": (
+        {11},
+        "UPDATE invoices SET amount_overpaid = 1 WHERE {mine}",
+    ),
+    "a charge that says it went back": (
+        {11},
+        "UPDATE payment_attempts SET amount_refunded = 1 WHERE {mine} AND status = 'succeeded'",
+    ),
+    "a refund out of nowhere": (
+        {11, 30},
+        "INSERT INTO refunds (account_id, id, attempt_id, payment_intent_id, payment_method_id,"
+        " gateway, charge_reference, amount, currency, status, created_at, settled_at)"
+        " SELECT account_id, 're_of_' || id, id, payment_intent_id, payment_method_id, gateway,"
+        " 'ch_1', 1, currency, 'succeeded', now(), now()"
+        " FROM payment_attempts WHERE {mine} AND status = 'succeeded'",
+    ),
+    "money in a bank that is in no book": (
+        {30},
+        "INSERT INTO payment_records (account_id, id, amount, currency, method, paid_at,"
+        " created_at) SELECT account_id, 'pr_of_' || id, 1, currency, 'cash', now(), now()"
+        " FROM payment_intents WHERE {mine}",
+    ),
     "an invoice that was paid in part": (
         {11, 30},
         "UPDATE invoices SET amount_paid = amount_paid - 1 WHERE {mine}",

@@ -25,7 +25,7 @@ from postpaid.core.deliveries import (
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.values import replace
 from postpaid.deliverer import RENDERS
-from postpaid.storage import deliveries
+from postpaid.storage import deliveries, delivery_attempts
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.webhook_endpoints import WebhookEndpoint
@@ -305,7 +305,7 @@ def test_only_the_last_attempts_are_kept(outbox: Outbox) -> None:
     [delivery] = all_of(outbox)
     assert delivery.attempts == ATTEMPTS_KEPT + 5
     with outbox.database.connection() as conn:
-        kept = deliveries.list_attempts(conn, outbox.act.account_id, [delivery.id])[delivery.id]
+        kept = delivery_attempts.list_many(conn, outbox.act.account_id, [delivery.id])[delivery.id]
     assert [each.number for each in kept] == list(range(25, 5, -1))
 
 

@@ -169,13 +169,74 @@ def test_a_write_off_and_its_recovery() -> None:
     assert sums(posted, off, ledger.invoice_voided(given_up, [posted, off])) == {}
 
 
-def test_what_was_paid_is_not_taken_back_by_voiding() -> None:
+def test_what_was_paid_is_the_customers_credit_once_the_invoice_is_void() -> None:
     invoice = final(line(9900))
-    posted = ledger.invoice_finalized(invoice)
-    paid = ledger.payment(invoice, 100, source_id="pa_1")
-    assert sums(ledger.invoice_voided(invoice, [posted, paid])) == {
-        A.RECEIVABLE: -9900,
+    posted = [
+        ledger.invoice_finalized(invoice),
+        ledger.payment(invoice, 100, source_id="pa_1"),
+        ledger.applied_payment(invoice, 50, source_id="pr_1"),
+    ]
+    assert ledger.kept(posted) == 150
+    assert sums(ledger.invoice_voided(invoice, posted)) == {
+        A.RECEIVABLE: -9750,
         A.DEFERRED_REVENUE: 9900,
+        A.CUSTOMER_CREDIT: -150,
+    }
+
+
+def test_what_went_back_before_an_invoice_was_void_is_nobodys_credit() -> None:
+    invoice = final(line(9900))
+    back = refund_of(30, invoice.id)
+    posted = [
+        ledger.invoice_finalized(invoice),
+        ledger.payment(invoice, 100, source_id="pa_1"),
+        ledger.refund(back),
+    ]
+    assert ledger.kept(posted) == 70
+    void = ledger.invoice_voided(invoice, posted)
+    assert sums(*posted, void) == {A.CASH: 70, A.CUSTOMER_CREDIT: -70}
+
+
+def refund_of(amount: int, invoice_id: str | None, *, credit: int = 0) -> Refund:
+    return Refund(
+        id="re_1",
+        attempt_id="pa_1",
+        payment_intent_id="pi_1",
+        invoice_id=invoice_id,
+        customer_id="cus_1",
+        clock_id=None,
+        payment_method_id="pm_1",
+        gateway="test",
+        charge_reference="ch_1",
+        amount=amount,
+        amount_of_credit=credit,
+        currency="usd",
+        status=RefundStatus.PENDING,
+        reason=None,
+        failure_code=None,
+        failure_message=None,
+        gateway_reference=None,
+        asked=0,
+        leased_until=NOW,
+        created_at=NOW,
+        settled_at=None,
+    )
+
+
+def test_a_refund_lowers_what_is_earned_until_a_note_says_what_it_is_for() -> None:
+    back = refund_of(100, "in_1", credit=30)
+    assert sums(ledger.refund(back)) == {A.REFUNDS: 70, A.CUSTOMER_CREDIT: 30, A.CASH: -100}
+    assert sums(ledger.refund(back), ledger.refund_failed(back)) == {}
+    assert sums(ledger.refund(refund_of(100, None))) == {A.UNAPPLIED_PAYMENTS: 100, A.CASH: -100}
+
+
+def test_money_for_no_invoice_waits_for_one() -> None:
+    invoice = final(line(9900))
+    came = ledger.unapplied_payment("pr_1", "cus_1", 100, "usd", out_of_band=True)
+    assert sums(came) == {A.CASH_OUT_OF_BAND: 100, A.UNAPPLIED_PAYMENTS: -100}
+    assert sums(came, ledger.applied_payment(invoice, 100, source_id="pr_1")) == {
+        A.CASH_OUT_OF_BAND: 100,
+        A.RECEIVABLE: -100,
     }
 
 
@@ -198,7 +259,7 @@ def test_a_credit_note_goes_off_what_is_owed_and_back_to_where_the_rest_should()
         A.TAX_PAYABLE: 99,
         A.RECEIVABLE: -1000,
         A.CUSTOMER_CREDIT: -100,
-        A.CASH: -30,
+        A.REFUNDS: -30,
         A.CASH_OUT_OF_BAND: -20,
     }
     assert sums(note, ledger.credit_note_voided(invoice, "cn_1", note)) == {}
@@ -309,7 +370,8 @@ def test_whatever_is_billed_balances_and_can_be_undone(
     rest = replace(noted, amount_paid=paid)
     assert sums(*posted, paying).get(A.RECEIVABLE, 0) == rest.amount_remaining
     assert A.RECEIVABLE not in sums(*posted, paying, ledger.invoice_uncollectible(rest))
-    assert sums(*posted, ledger.invoice_voided(rest, [*posted, paying])) == {}
+    credit = {A.CASH: paid, A.CUSTOMER_CREDIT: -paid} if paid else {}
+    assert sums(*posted, paying, ledger.invoice_voided(rest, [*posted, paying])) == credit
 
 
 # ─── Earning ─────────────────────────────────────────────────────────────────────────────────

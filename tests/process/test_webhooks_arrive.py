@@ -27,7 +27,7 @@ from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.perform import Act
 from postpaid.core.deliveries import DISABLE_AFTER, DeliveryStatus, EndpointStatus, Facade, Payload
 from postpaid.core.values import replace
-from postpaid.storage import deliveries, events, webhook_endpoints
+from postpaid.storage import deliveries, delivery_attempts, events, webhook_endpoints
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Database
 from postpaid.storage.deliveries import Delivery
@@ -102,7 +102,7 @@ class Merchant:
     def last_errors(self, endpoint_id: str) -> set[str | None]:
         of_endpoint = [each.id for each in self.deliveries(endpoint_id)]
         with self.database.connection() as conn:
-            found = deliveries.list_attempts(conn, self.act.account_id, of_endpoint)
+            found = delivery_attempts.list_many(conn, self.act.account_id, of_endpoint)
         return {attempts[0].error for attempts in found.values() if attempts}
 
 
@@ -309,7 +309,7 @@ def test_an_answer_without_an_end_is_cut_off(merchant: Merchant) -> None:
             wait_until(lambda: merchant.statuses(endpoint) == {DeliveryStatus.DELIVERED})
     delivered = merchant.deliveries(endpoint)
     with merchant.database.connection() as conn:
-        logged = deliveries.list_attempts(
+        logged = delivery_attempts.list_many(
             conn, merchant.act.account_id, [each.id for each in delivered]
         )
     assert [attempts[0].response for attempts in logged.values()] == ["x" * 500] * 2

@@ -460,7 +460,7 @@ STORIES: dict[str, tuple[Story, dict[str, Any] | None]] = {
 ELSEWHERE = {
     "billing.meter.error_report_triggered": "tests/billing/test_report_rejections.py",
     "billing.meter.no_meter_found": "tests/billing/test_report_rejections.py",
-    "test_helpers.test_clock.internal_failure": "tests/billing/test_advance_clock.py",
+    "test_helpers.test_clock.internal_failure": "tests/billing/test_a_stuck_clock.py",
     "usage.backfill.closed": "tests/api/stripe/test_backfills.py",
     "usage.backfill.reverted": "tests/api/stripe/test_backfills.py",
 }

@@ -332,7 +332,7 @@ def test_a_revision_takes_the_place_of_what_is_open(town: Town) -> None:
         town.price(unit_amount=1000),
         town.metered(unit_amount=5),
         collection_method="send_invoice",
-        days_until_due=30,
+        days_until_due=60,
     )
     town.use(customer, "10")
     town.advance(clock, FEBRUARY + HOUR)

@@ -103,6 +103,18 @@ def test_an_overdue_invoice_of_no_subscription_is_told_too(town: Town) -> None:
     assert said(town, *AWAITED) == [("invoice.overdue", JANUARY + 10 * DAY)]
 
 
+def test_one_that_is_put_off_is_overdue_later(town: Town) -> None:
+    clock = town.clock()
+    subscription = sent(town, clock)
+    town.advance(clock, DUE - DAY)
+    [invoice] = town.invoices(subscription.id)
+    town.client.v1.invoices.update(invoice.id, {"due_date": DUE + 9 * DAY})
+    town.advance(clock, DUE + 8 * DAY)
+    assert (said(town, *AWAITED), town.subscription(subscription.id).status) == ([], "active")
+    town.advance(clock, DUE + 9 * DAY)
+    assert said(town, *AWAITED) == [("invoice.overdue", DUE + 9 * DAY)]
+
+
 # ─── Renewals ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -212,3 +212,18 @@ def test_a_schedule_of_nobody_is_refused(town: Town) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         town.subscribe(customer, fee(town), retry_schedule="rs_none")
     assert (refused.value.http_status, refused.value.param) == (404, "retry_schedule")
+
+
+def test_collection_is_switched_off_and_on_again(town: Town) -> None:
+    ada = debtor(town)
+    invoices = town.client.v1.invoices
+    off = invoices.update(ada.february.id, {"auto_advance": False})
+    assert (off.auto_advance, off.next_payment_attempt) == (False, None)
+    ada.pays_with("pm_card_visa")
+    ada.advance(TRIED + 6 * DAY)
+    assert ada.tried() == ("open", 1, None)
+
+    on = invoices.update(ada.february.id, {"auto_advance": True})
+    assert on.next_payment_attempt == TRIED + 7 * DAY
+    ada.advance(TRIED + 7 * DAY)
+    assert (ada.tried(), ada.status) == (("paid", 2, None), "active")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -77,8 +76,7 @@ class Town:
         """The customer of a test card does what a payment waits for; the payment intent then."""
         path = f"/v1/test_helpers/payment_intents/{intent_id}/authenticate"
         answer = self.client.raw_request("post", path, outcome=outcome)
-        found: dict[str, Any] = json.loads(answer.data)
-        return found
+        return dict(answer.data)
 
     def intent_of(self, invoice_id: str | None) -> stripe.PaymentIntent:
         """What is to be collected of the invoice, as it is now."""

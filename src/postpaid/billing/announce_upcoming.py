@@ -32,6 +32,7 @@ def announce_upcoming(database: Database, act: Act, wall: datetime) -> int:
             conn,
             act.account_id,
             act.clock_id,
+            now=act.now,
             before=act.now + timedelta(days=days),
             limit=BATCH,
         )

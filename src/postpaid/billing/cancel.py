@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from postpaid.billing.announce import Announcement, announce, changes, invoice_updated
 from postpaid.billing.correct import void
-from postpaid.billing.manage_setup_intents import cancel_set_ups
 from postpaid.billing.perform import Act
 from postpaid.billing.write_schedules import end_with
 from postpaid.core.invoicing import InvoiceStatus
@@ -91,10 +90,7 @@ def _end(
     *,
     reason: str | None,
 ) -> list[Subscription]:
-    over = [
-        replace(ended(each, action, now=act.now, reason=reason), pending_setup_intent_id=None)
-        for each in running
-    ]
+    over = [ended(each, action, now=act.now, reason=reason) for each in running]
     subscriptions.update_many(conn, act.account_id, over)
     end_with(conn, act, list(zip(running, over, strict=True)))
     announce(
@@ -116,6 +112,4 @@ def _end(
             for before, after in zip(running, over, strict=True)
         ],
     )
-    waiting = [each.pending_setup_intent_id for each in running if each.pending_setup_intent_id]
-    cancel_set_ups(conn, act, waiting)
     return over

@@ -30,9 +30,10 @@ from postpaid.core.deliveries import (
 )
 from postpaid.core.values import replace
 from postpaid.outside.webhooks.sign import signatures
-from postpaid.storage import deliveries, events, webhook_endpoints
+from postpaid.storage import deliveries, delivery_attempts, events, webhook_endpoints
 from postpaid.storage.database import Connection, Database
-from postpaid.storage.deliveries import Attempt, Delivery
+from postpaid.storage.deliveries import Delivery
+from postpaid.storage.delivery_attempts import Attempt
 from postpaid.storage.events import Event
 from postpaid.storage.vault import Vault
 from postpaid.storage.webhook_endpoints import WebhookEndpoint
@@ -40,7 +41,7 @@ from postpaid.storage.webhook_endpoints import WebhookEndpoint
 log = logging.getLogger(__name__)
 
 TRAIN = 20  # deliveries of one subject that are taken at once
-USER_AGENT = "Postpaid/1.0 (+https://github.com/postpaid/postpaid)"
+USER_AGENT = "Postpaid/1.0"
 
 Render = Callable[[Connection, Act, Sequence[Event]], Sequence[Mapping[str, Any]]]
 Renders = Mapping[tuple[Facade, Payload], Render]
@@ -179,7 +180,7 @@ def record(
         for each in tried
         if each.outcome is not None and each.delivery.id in ours
     ]
-    deliveries.log_attempts(conn, act.account_id, attempts)
+    delivery_attempts.log(conn, act.account_id, attempts)
     _judge(conn, act, endpoint, [each.outcome for each in tried if each.outcome is not None])
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes, customer_updated
+from postpaid.billing.begin_reminders import begin_reminders
 from postpaid.billing.choose_method import check_payment_method
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_items import CURRENCY
@@ -25,6 +26,7 @@ from postpaid.billing.manage_discounts import (
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.number_invoices import check_given_number
 from postpaid.billing.perform import Act
+from postpaid.billing.schedule_retries import switch_collection
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.invoicing import (
     GRACE,
@@ -164,8 +166,11 @@ def update_invoice(
     _check_editable(before, set(given) | ({"discounts"} if rediscounts else set()))
     after = _with_fields(conn, act, before, given, customer)
     if before.status != InvoiceStatus.DRAFT:
+        after = switch_collection(conn, act, before, after)
         if after != before:
             invoices.update_many(conn, act.account_id, [after], before=[before.status])
+            if after.due_at != before.due_at:
+                begin_reminders(conn, act, [after])
             said = changes(before, after)
             bare = replace(after, lines=())
             announce(conn, act, [Announcement("invoice.updated", "invoice", after.id, bare, said)])

@@ -88,8 +88,8 @@ def attach_payment_method(
 ) -> PaymentMethod:
     """Make a payment method the customer's; of a test card's id, a new one.
 
-    The gateway is not asked: a card that it will decline attaches like any other. Raises
-    ``NotFound``, and ``InvalidRequest`` when the payment method is another customer's.
+    The gateway is asked before (see ``check_methods``). Raises ``NotFound``, and ``InvalidRequest``
+    when the payment method is another customer's.
     """
     customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
     if customer is None or customer.deleted_at:
@@ -100,7 +100,7 @@ def attach_payment_method(
 
 def take(conn: Connection, act: Act, method_id: str, *, param: Path | str) -> PaymentMethod:
     """The payment method, locked; of a test card's id, a new one. Raises ``NotFound``."""
-    method = _of_test_token(act, method_id)
+    method = of_test_token(act, method_id)
     if method is not None:
         payment_methods.insert(conn, act.account_id, method)
         return method
@@ -234,7 +234,7 @@ def _of_gateway(conn: Connection, act: Act, known: KnownToGateway) -> PaymentMet
 # ─── Cards and bank accounts of the test gateway ─────────────────────────────────────────────
 
 
-def _of_test_token(act: Act, token: str) -> PaymentMethod | None:
+def of_test_token(act: Act, token: str) -> PaymentMethod | None:
     """A payment method of ``pm_card_visa``, ``pm_usBankAccount_success`` and the like, or None."""
     if token.startswith("pm_card_") and (card := _test_card(act, token)):
         return _of_card(act, card)

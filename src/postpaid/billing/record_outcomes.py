@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from postpaid.billing.adopt_methods import adopt_methods
 from postpaid.billing.announce import Announcement, announce, invoice_updated
 from postpaid.billing.follow import follow, mark_delinquent
 from postpaid.billing.keep_excess import Excess, keep_excess
@@ -56,6 +57,7 @@ class _Effects:
     received: list[Transaction] = field(default_factory=list)
     excess: list[Excess] = field(default_factory=list)
     made: list[PaymentIntent] = field(default_factory=list)
+    adopted: dict[str, str] = field(default_factory=dict)  # customers by what is to pay again
     first: set[str] = field(default_factory=set)  # the attempts of which nothing was known before
     said: list[Announcement] = field(default_factory=list)
 
@@ -102,6 +104,7 @@ def record_outcomes(
     post(conn, act, effects.received)
     announce(conn, act, effects.said)
     keep_excess(conn, act, effects.excess)
+    adopt_methods(conn, act, effects.adopted)
     paid_now, missed = list(effects.paid.values()), list(effects.missed.values())
     follow(conn, act, paid_now, SubscriptionAction.PAY)
     follow(conn, act, missed, SubscriptionAction.MISS_PAYMENT)
@@ -132,8 +135,6 @@ def _decide(act: Act, attempt: PaymentAttempt, effects: _Effects) -> None:
     said = effects.said
     if attempt.status == AttemptStatus.CANCELED:
         return
-    if intent.status in intents.OVER and attempt.status != AttemptStatus.SUCCEEDED:
-        return  # it was given up while the gateway was asked
     if intent.status == PaymentIntentStatus.CANCELED and attempt.status != AttemptStatus.SUCCEEDED:
         if attempt.status == AttemptStatus.FAILED:
             said.append(_of_charge("failed", attempt))
@@ -143,6 +144,8 @@ def _decide(act: Act, attempt: PaymentAttempt, effects: _Effects) -> None:
             intent, attempt.id, attempt.payment_method_id, amount=attempt.amount, now=act.now
         )
         said += _of_intent("succeeded", intent), _of_charge("succeeded", attempt)
+        if attempt.customer_id and _pays_again(attempt, intent, invoice):
+            effects.adopted[attempt.payment_method_id] = attempt.customer_id
         intent = _receive(act, attempt, intent, invoice, effects)
     elif attempt.status == AttemptStatus.FAILED:
         intent = intents.declined(intent, attempt.id, _error(attempt))
@@ -165,6 +168,12 @@ def _decide(act: Act, attempt: PaymentAttempt, effects: _Effects) -> None:
         if invoice is not None and invoice.status in PAYABLE:
             effects.invoices[invoice.id] = _tried(invoice, attempt, effects)
     effects.intents[key] = intent
+
+
+def _pays_again(attempt: PaymentAttempt, intent: PaymentIntent, invoice: Invoice | None) -> bool:
+    """Whether what paid is to be kept; what we charged by ourselves is the customer's anyway."""
+    for_subscription = invoice is not None and invoice.subscription_id is not None
+    return intent.setup_future_usage is not None or (for_subscription and not attempt.automatic)
 
 
 def _receive(

@@ -158,9 +158,7 @@ def _attach_record(
     return payment
 
 
-def _attach_intent(
-    conn: Connection, act: Act, invoice: Invoice, intent_id: str
-) -> InvoicePayment:
+def _attach_intent(conn: Connection, act: Act, invoice: Invoice, intent_id: str) -> InvoicePayment:
     # Read. The attempt is locked against refunds; a payment of nobody has no customer to lock.
     intent = payment_intents.load(conn, act.account_id, [intent_id]).get(intent_id)
     if intent is None:

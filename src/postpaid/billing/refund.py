@@ -116,9 +116,7 @@ def _find(conn: Connection, act: Act, asked: NewRefund) -> PaymentAttempt:
     return paid[0]
 
 
-def _credit_given(
-    attempt: PaymentAttempt, intent: PaymentIntent, earlier: Sequence[Refund]
-) -> int:
+def _credit_given(attempt: PaymentAttempt, intent: PaymentIntent, earlier: Sequence[Refund]) -> int:
     """What of the payment became its customer's credit, and was not given back yet."""
     gone = [each for each in earlier if each.status != RefundStatus.FAILED]
     given_back = sum(

@@ -66,9 +66,7 @@ def back_by_refunds(
     intents = {
         each.id: each for each in payment_intents.of_invoices(conn, act.account_id, [invoice.id])
     }
-    paid = payments.of_intents(
-        conn, act.account_id, intents, statuses=[AttemptStatus.SUCCEEDED]
-    )
+    paid = payments.of_intents(conn, act.account_id, intents, statuses=[AttemptStatus.SUCCEEDED])
     attempts = {each.id: each for each in paid}
     if not is_preview:
         attempts = payments.lock(conn, act.account_id, attempts)

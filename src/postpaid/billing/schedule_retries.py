@@ -63,6 +63,23 @@ def schedule_retries(
     return [after.get(each.id, each) for each in missed]
 
 
+def switch_collection(conn: Connection, act: Act, before: Invoice, after: Invoice) -> Invoice:
+    """The final invoice whose automatic collection a person may have switched off, or on.
+
+    It is not tried again from then on; or it is, at the next moment of its schedule, counted from
+    now. The customer is locked; no statement where nothing is switched.
+    """
+    if _is_retried(before) == _is_retried(after) or after.status != InvoiceStatus.OPEN:
+        return after
+    stopped = [
+        replace(each, retry_at=None, gives_up_at=None)
+        for each in retries.load(conn, act.account_id, [after.id]).values()
+    ]
+    retries.update_many(conn, act.account_id, stopped)
+    [after] = schedule_retries(conn, act, [replace(after, next_attempt_at=None)])
+    return after
+
+
 def tried_once_more(act: Act, before: Retry, terms: Terms) -> Retry:
     """The retry after its moment passed, now, and the invoice was not paid."""
     tries = before.retry_tries + 1

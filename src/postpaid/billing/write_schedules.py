@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.manage_setup_intents import cancel_set_ups
 from postpaid.billing.perform import Act
 from postpaid.core.schedules import RUNNING, Schedule, ScheduleAction, ScheduleStatus, over
 from postpaid.core.subscriptions import Subscription, SubscriptionStatus
@@ -27,11 +28,13 @@ def write(conn: Connection, act: Act, pairs: Sequence[tuple[Schedule, Schedule]]
 def end_with(
     conn: Connection, act: Act, pairs: Sequence[tuple[Subscription, Subscription]]
 ) -> None:
-    """End the schedules of the subscriptions that have ended, each pair before and after.
+    """End what would go on beside subscriptions that have ended, each pair before and after.
 
-    One whose last phase ends then is completed. No statement where none has a schedule. The
-    customers are locked.
+    Their schedules end, and what was to be set up for them is given up. A schedule whose last phase
+    ends then is completed. No statement where none has either. The customers are locked.
     """
+    waiting = [before.pending_setup_intent_id for before, _ in pairs]
+    cancel_set_ups(conn, act, [each for each in waiting if each])
     ended = {before.schedule_id: after for before, after in pairs if before.schedule_id}
     if not ended:
         return

@@ -33,7 +33,7 @@ class LedgerAccount(StrEnum):
     CASH = "cash"  # collected through gateways
     CASH_OUT_OF_BAND = "cash_out_of_band"  # money that came some other way
     UNAPPLIED_PAYMENTS = "unapplied_payments"  # received, and not for an invoice yet
-    REFUNDS = "refunds"  # given back without a credit note, less what notes say will be: less revenue
+    REFUNDS = "refunds"  # given back without a credit note, less what notes say will be
     DEFERRED_REVENUE = "deferred_revenue"  # billed for service periods that have not ended
     TAX_PAYABLE = "tax_payable"
     CUSTOMER_CREDIT = "customer_credit"  # customers' balances; a debt that waits is a debit
@@ -361,7 +361,7 @@ def _leg(account: LedgerAccount) -> _Leg:
 _RECEIVABLE, _REVENUE, _TAX = _leg(_A.RECEIVABLE), _leg(_A.REVENUE), _leg(_A.TAX_PAYABLE)
 _BALANCE, _GRANTS, _BAD_DEBT = _leg(_A.CUSTOMER_CREDIT), _leg(_A.CREDIT_GRANTS), _leg(_A.BAD_DEBT)
 _UNAPPLIED = _leg(_A.UNAPPLIED_PAYMENTS)
-_SETTLED = (_A.RECEIVABLE, _A.BAD_DEBT, _A.REFUNDS)  # what a payment settles, or a refund takes back
+_SETTLED = (_A.RECEIVABLE, _A.BAD_DEBT, _A.REFUNDS)  # by payments, and opened by refunds
 
 
 def _net(line: Line) -> int:

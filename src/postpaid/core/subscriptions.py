@@ -324,5 +324,6 @@ def ended(
         closes_at=None,
         expires_at=None,
         schedule_id=None,
+        pending_setup_intent_id=None,
         cancellation_reason=subscription.cancellation_reason or reason,
     )

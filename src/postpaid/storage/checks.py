@@ -12,7 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from postpaid.core.lines import Line
-from postpaid.storage import adjustment_checks, credit_checks, ledger_checks, usage_totals
+from postpaid.storage import (
+    adjustment_checks,
+    credit_checks,
+    ledger_checks,
+    payment_checks,
+    usage_totals,
+)
 from postpaid.storage.database import Connection, fetch
 
 MARGIN = timedelta(minutes=1)  # longer than a request takes, or machines' clocks differ
@@ -167,16 +173,6 @@ SELECT l.account_id, l.invoice_id, l.obligation, l.period_end, i.created_at
    AND i.billing_reason <> 'subscription_threshold'
 """
 
-PAID_BY_ITS_ATTEMPTS = """
-SELECT i.account_id, i.id, i.amount_paid, coalesce(sum(a.amount), 0)
-  FROM invoices i
-  LEFT JOIN payment_attempts a
-    ON a.account_id = i.account_id AND a.invoice_id = i.id AND a.status = 'succeeded'
- WHERE NOT i.paid_out_of_band
- GROUP BY i.account_id, i.id
-HAVING i.amount_paid <> coalesce(sum(a.amount), 0)
-"""
-
 STATUS_HAS_ITS_EVENT = """
 WITH said AS (
     SELECT account_id, object_id, type, count(*)
@@ -253,11 +249,40 @@ CHECKS = (
     Check(6, "A sealed event's identifier is not taken.", REFERENCES_OF_INDEXED_SEGMENTS),
     Check(7, "Usage was billed before its period had ended.", NOT_BEFORE_PERIOD_END),
     Check(9, "A status has no event, or more than one.", STATUS_HAS_ITS_EVENT),
-    Check(11, "An invoice is paid by more or less than its attempts.", PAID_BY_ITS_ATTEMPTS),
+    Check(
+        11,
+        "An invoice is paid by more or less than its payments.",
+        payment_checks.PAID_BY_THEIR_PAYMENTS,
+    ),
+    Check(
+        11,
+        "A payment intent received more or less than its attempts brought.",
+        payment_checks.RECEIVED_BY_THEIR_ATTEMPTS,
+    ),
+    Check(
+        11,
+        "What was paid too much of an invoice is not what its payments left over.",
+        payment_checks.OVERPAID_BY_THEIR_PAYMENTS,
+    ),
+    Check(
+        11,
+        "More or less of a charge went back than its refunds.",
+        payment_checks.REFUNDED_BY_THEIR_REFUNDS,
+    ),
+    Check(
+        33,
+        "A credit note gives back more or less than its refunds.",
+        payment_checks.NOTES_ARE_OF_THEIR_REFUNDS,
+    ),
     Check(12, "Something is parked: it cannot be billed as it is.", PARKED),
     Check(29, "A ledger transaction does not balance.", ledger_checks.TRANSACTIONS_BALANCE),
     Check(30, "What is posted of an invoice is not it.", ledger_checks.INVOICES_ARE_POSTED),
     Check(30, "Receivable is not what is open.", ledger_checks.RECEIVABLE_IS_WHAT_IS_OPEN),
+    Check(
+        30,
+        "Cash is not what came and went.",
+        payment_checks.MONEY_IS_WHERE_IT_CAME_AND_WENT,
+    ),
     Check(30, "Customer credit is not the balances.", ledger_checks.CREDIT_IS_THE_BALANCES),
     Check(30, "Credit granted is not what is left.", ledger_checks.GRANTS_ARE_WHAT_IS_LEFT),
     Check(31, "A balance is not its transactions.", credit_checks.BALANCES_ARE_THEIR_TRANSACTIONS),

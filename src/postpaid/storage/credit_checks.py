@@ -85,7 +85,8 @@ SELECT i.account_id, i.id, i.pre_payment_credits, i.post_payment_credits,
     ON n.account_id = i.account_id AND n.invoice_id = i.id AND n.status = 'issued'
  GROUP BY i.account_id, i.id
 HAVING i.pre_payment_credits <> coalesce(sum(n.pre_payment_amount), 0)
-    OR i.post_payment_credits <> coalesce(sum(n.credit_amount + n.out_of_band_amount + n.refund_amount), 0)
+    OR i.post_payment_credits
+       <> coalesce(sum(n.credit_amount + n.out_of_band_amount + n.refund_amount), 0)
     OR i.pre_payment_credits + i.post_payment_credits > greatest(0, i.total)
     OR i.amount_due - i.amount_paid - i.pre_payment_credits < 0
 """

@@ -149,6 +149,28 @@ def attach_many(conn: Connection, account_id: int, owners: Mapping[str, str]) ->
         conn.execute(ATTACH_MANY, parameters)
 
 
+ADOPT_MANY = """
+UPDATE payment_methods p
+   SET customer_id = r.customer_id
+  FROM unnest(%(ids)s::text[], %(customer_ids)s::text[]) AS r(id, customer_id)
+ WHERE p.account_id = %(account_id)s
+   AND p.id = r.id
+   AND p.customer_id IS NULL
+RETURNING p.id
+"""
+
+
+def adopt_many(conn: Connection, account_id: int, owners: Mapping[str, str]) -> list[PaymentMethod]:
+    """Those of the payment methods that are nobody's are these customers' now; return them."""
+    parameters = {
+        "account_id": account_id,
+        "ids": list(owners),
+        "customer_ids": list(owners.values()),
+    }
+    adopted = [row[0] for row in conn.execute(ADOPT_MANY, parameters)]
+    return list(load(conn, account_id, adopted).values()) if adopted else []
+
+
 DETACH_MANY = """
 UPDATE payment_methods
    SET customer_id = NULL

@@ -245,9 +245,7 @@ SELECT id, frozen_at
 """
 
 
-def clock_times(
-    conn: Connection, account_id: int, clock_ids: Iterable[str]
-) -> dict[str, datetime]:
+def clock_times(conn: Connection, account_id: int, clock_ids: Iterable[str]) -> dict[str, datetime]:
     """What time it is for these test clocks' customers."""
     parameters = {"account_id": account_id, "ids": list(clock_ids)}
     return {row[0]: row[1] for row in conn.execute(CLOCKS, parameters)}

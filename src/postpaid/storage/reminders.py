@@ -73,6 +73,7 @@ SELECT s.id
   FROM subscriptions s
   JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
  WHERE s.account_id = %(account_id)s
+   AND s.renews_at > %(now)s
    AND s.renews_at <= %(before)s
    AND s.upcoming_for IS DISTINCT FROM s.renews_at
    AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
@@ -86,28 +87,36 @@ SELECT id, renews_at
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
+   AND renews_at > %(now)s
    AND renews_at <= %(before)s
    AND upcoming_for IS DISTINCT FROM renews_at
 """
 
 
 def claim_upcoming(
-    conn: Connection, account_id: int, clock_id: str | None, *, before: datetime, limit: int
+    conn: Connection,
+    account_id: int,
+    clock_id: str | None,
+    *,
+    now: datetime,
+    before: datetime,
+    limit: int,
 ) -> list[tuple[Subscription, datetime]]:
-    """Subscriptions that renew ``before`` then, and when, of which that was not said yet.
+    """Subscriptions that renew after ``now`` and by ``before``, of which that was not said yet.
 
-    The soonest first, with their customers locked.
+    With each when it renews; the soonest first, with their customers locked.
     """
     parameters = {
         "account_id": account_id,
         "clock_id": clock_id,
+        "now": now,
         "before": before,
         "limit": limit,
     }
     ids = [row[0] for row in conn.execute(CLAIM_UPCOMING, parameters)]
     if not ids:
         return []
-    again = {"account_id": account_id, "ids": ids, "before": before}
+    again = {"account_id": account_id, "ids": ids, "now": now, "before": before}
     moments: dict[str, datetime] = dict(conn.execute(STILL_UPCOMING, again).fetchall())
     found = subscriptions.load(conn, account_id, moments)
     return [(found[key], moments[key]) for key in ids if key in found]

@@ -143,7 +143,8 @@ def settle(conn: Connection, account_id: int, attempts: Sequence[SetupAttempt]) 
 
 CLAIM_UNSETTLED = """
 UPDATE setup_attempts a
-   SET leased_until = CASE a.status WHEN 'pending' THEN %(leased_until)s ELSE %(recheck_at)s END
+   SET leased_until = CASE a.status WHEN 'pending' THEN %(leased_until)s::timestamptz
+                      ELSE %(recheck_at)s END
   FROM (SELECT account_id, id
           FROM setup_attempts
          WHERE account_id = %(account_id)s

@@ -22,6 +22,7 @@ ANEW = {
     "POST /v1/usage/batch": "events are known by their identifiers",
     "POST /v1/invoices/create_preview": "nothing is written",
     "POST /v1/credit_notes/preview": "nothing is written",
+    "POST /v1/payment_intents/{intent}/capture": "it is always refused",
     "POST /v2/billing/meter_event_session": "a token is nobody's to keep; another is opened",
     "POST /v2/billing/meter_event_stream": "events are known by their identifiers",
 }
@@ -243,6 +244,16 @@ def inactive_alert(shop: Shop) -> str:
     return alert
 
 
+def payment_intent(shop: Shop) -> str:
+    return shop.new("/v1/payment_intents", amount="500", currency="usd")
+
+
+def waiting_intent(shop: Shop) -> str:
+    card = "pm_card_authenticationRequired"
+    given = {"amount": "500", "currency": "usd", "payment_method": card, "confirm": "true"}
+    return shop.new("/v1/payment_intents", **given)
+
+
 def subscription_id(shop: Shop) -> str:
     return str(shop.subscription()["id"])
 
@@ -301,6 +312,15 @@ EXAMPLES: dict[str, Example] = {
         {"customer": shop.customer()},
     ),
     "POST /v1/payment_methods/{payment_method}/detach": at("payment_method", method_id),
+    "POST /v1/payment_intents": to(
+        amount="500", currency="usd", payment_method="pm_card_visa", confirm="true"
+    ),
+    "POST /v1/payment_intents/{intent}": at("intent", payment_intent, **LABEL),
+    "POST /v1/payment_intents/{intent}/confirm": at(
+        "intent", payment_intent, payment_method="pm_card_visa"
+    ),
+    "POST /v1/payment_intents/{intent}/cancel": at("intent", waiting_intent),
+    "POST /v1/test_helpers/payment_intents/{intent}/authenticate": at("intent", waiting_intent),
     "POST /v1/setup_intents": to(**LABEL),
     "POST /v1/setup_intents/{setup_intent}": at("setup_intent", Shop.setup, **LABEL),
     "POST /v1/setup_intents/{setup_intent}/confirm": at(

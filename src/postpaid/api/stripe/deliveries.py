@@ -12,9 +12,10 @@ from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import redeliver
 from postpaid.core.deliveries import DeliveryStatus
 from postpaid.core.errors import NotFound
-from postpaid.storage import deliveries, webhook_endpoints
+from postpaid.storage import deliveries, delivery_attempts, webhook_endpoints
 from postpaid.storage.database import Connection
-from postpaid.storage.deliveries import Attempt, Delivery
+from postpaid.storage.deliveries import Delivery
+from postpaid.storage.delivery_attempts import Attempt
 from postpaid.storage.paging import Rows
 
 routes = Routes("Webhook deliveries")
@@ -85,7 +86,7 @@ def render_many(
     conn: Connection, account_id: int, shown: Sequence[Delivery], *, livemode: bool
 ) -> list[dict[str, Any]]:
     """Deliveries with their attempts, with one statement for all of them."""
-    attempts = deliveries.list_attempts(conn, account_id, [each.id for each in shown])
+    attempts = delivery_attempts.list_many(conn, account_id, [each.id for each in shown])
     return [to_stripe(each, attempts[each.id], livemode=livemode) for each in shown]
 
 

@@ -408,7 +408,7 @@ def _next_action(action: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return _action("use_stripe_sdk", {})
 
 
-_ACTIONS = """
+_OTHER_ACTIONS = """
     alipay_handle_redirect blik_authorize boleto_display_details card_await_notification
     cashapp_handle_redirect_or_display_qr_code display_bank_transfer_instructions
     klarna_display_qr_code konbini_display_details multibanco_display_details oxxo_display_details
@@ -416,11 +416,11 @@ _ACTIONS = """
     swish_handle_redirect_or_display_qr_code upi_handle_redirect_or_display_qr_code use_stripe_sdk
     verify_with_microdeposits wechat_pay_display_qr_code wechat_pay_redirect_to_android_app
     wechat_pay_redirect_to_ios_app
-""".split()
+"""
 
 
 def _action(kind: str, details: dict[str, Any]) -> dict[str, Any]:
-    return {**dict.fromkeys(_ACTIONS), "type": kind, kind: details}
+    return {**dict.fromkeys(_OTHER_ACTIONS.split()), "type": kind, kind: details}
 
 
 _UNKNOWN = [

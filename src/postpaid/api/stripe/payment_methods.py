@@ -26,6 +26,7 @@ from postpaid.api.stripe.payment_means import (
 )
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_payment_methods
+from postpaid.billing.check_methods import check_methods
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound
 from postpaid.core.values import replace
@@ -143,6 +144,7 @@ def update(call: Call, params: PaymentMethodUpdate, payment_method: str) -> dict
 @routes.post("/v1/payment_methods/{payment_method}/attach", returns="payment_method")
 def attach(call: Call, params: PaymentMethodAttach, payment_method: str) -> dict[str, Any]:
     """Attach a payment method to a customer; of a test card such as ``pm_card_visa``, a new one."""
+    check_methods(call.database, call.act, [payment_method])
 
     def write(conn: Connection) -> dict[str, Any]:
         attached = manage_payment_methods.attach_payment_method(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from postpaid.api.stripe import addresses
 from postpaid.api.stripe.addresses import Address
-from postpaid.api.stripe.expand import loader
+from postpaid.api.stripe.expand import expandable, loader
 from postpaid.api.stripe.lists import seconds
 from postpaid.api.stripe.params import (
     AMOUNT_MAX,
@@ -113,9 +113,7 @@ def report_payment(call: Call, params: ReportPayment) -> dict[str, Any]:
         method=(method and (method.display_name or method.type)) or BANK_TRANSFER,
         reference=processor.custom.payment_reference if processor and processor.custom else None,
         customer_id=who.customer if who else None,
-        customer_details={
-            key: value for key, value in who.given().items() if key != "customer"
-        }
+        customer_details={key: value for key, value in who.given().items() if key != "customer"}
         if who
         else None,
         customer_presence=params.customer_presence,
@@ -201,3 +199,6 @@ def _customer_details(record: PaymentRecord) -> dict[str, Any] | None:
 def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     found = payment_records.load(conn, act.account_id, ids)
     return {key: to_stripe(each, livemode=act.livemode) for key, each in found.items()}
+
+
+expandable("invoice_payment", "payment.payment_record", load="payment_record")

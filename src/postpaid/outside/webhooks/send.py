@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,7 @@ KEPT_ALIVE_S = 4.0  # an idle connection, less than receivers do: none should be
 ANSWER_BYTES_MAX = 16_384
 EXCERPT_CHARACTERS = 500
 ERROR_CHARACTERS = 300
+TARGETS_KEPT = 1000  # URLs that were found to be good, which is the same every time
 LOOKUPS_MAX = 64  # threads, one for each name that takes its time
 SOCKETS_MAX = 512
 
@@ -60,6 +62,7 @@ class Sender:
     ) -> None:
         self._allowed = allowed
         self._timeout_s = timeout_s
+        self._target = lru_cache(TARGETS_KEPT)(lambda url: check_url(url, allowed))
         self._look_up = look_up
         self._resolver: _Resolver | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -100,7 +103,7 @@ class Sender:
         excerpt: str | None = None
         error: str | None = None
         try:
-            target = check_url(url, self._allowed)
+            target = self._target(url)
             async with asyncio.timeout(self._timeout_s):
                 status, excerpt = await self._post(target, body, headers)
             error = _refusal(status)

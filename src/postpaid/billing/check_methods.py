@@ -1,0 +1,40 @@
+"""Ask whether test cards can be set up at all, before they become a customer's.
+
+What another gateway's own token names was set up there: of that nobody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from postpaid.billing import gateways
+from postpaid.billing.manage_payment_methods import of_test_token
+from postpaid.billing.perform import Act
+from postpaid.core.errors import PaymentFailed
+from postpaid.outside.gateways import test as test_gateway
+from postpaid.outside.gateways.protocol import Declined, SetupRequest
+from postpaid.storage import payment_methods
+from postpaid.storage.database import Database
+
+
+def check_methods(database: Database, act: Act, method_ids: Iterable[str | None]) -> None:
+    """Ask about payment methods that are to be attached, outside any transaction.
+
+    Stripe: attaching validates the card. One whose holder must prove who they are attaches all the
+    same. Raises ``PaymentFailed`` for the first that is declined; what is not there, or somebody's
+    already, is for whoever attaches it to say.
+    """
+    asked = [each for each in method_ids if each]
+    if not asked or act.livemode:
+        return
+    with database.connection() as conn:
+        found = payment_methods.load(conn, act.account_id, asked)
+    known = gateways.load(database, act, [test_gateway.NAME])
+    for method_id in asked:
+        method = of_test_token(act, method_id) or found.get(method_id)
+        if method is None or method.customer_id or method.gateway not in known:
+            continue
+        request = SetupRequest(f"{method.id}/attach", method.gateway_token, off_session=False)
+        answer = known[method.gateway].set_up(request)
+        if isinstance(answer, Declined):
+            raise PaymentFailed(answer.message, code=answer.code, decline_code=answer.decline_code)
