@@ -11,6 +11,7 @@ import pytest
 from postpaid.billing.announce_upcoming import announce_upcoming
 from postpaid.billing.manage_retry_schedules import create_retry_schedule
 from postpaid.billing.manage_settings import update_settings
+from postpaid.billing.pass_time import settle_abandoned
 from postpaid.billing.remind import announce_expiring, remind_due
 from postpaid.billing.retry import give_up_due, retry_due
 from postpaid.core.collection import RetriesEnd, RetryKind, RetrySchedule
@@ -116,6 +117,30 @@ def test_what_is_given_up_is_given_up_once(database: Database, end: RetriesEnd) 
     assert [run(world, each, now) for each in (retry_due, give_up_due)] == [0, 0]
     found = {RetriesEnd.CANCEL: "canceled", RetriesEnd.PAUSE: "paused"}.get(end, end.value)
     assert [each.status.value for each in world.subscriptions()] == [found] * 3
+    assert world.findings() == []
+
+
+ANSWER_LOST = """
+UPDATE payment_methods
+   SET gateway_token = 'pm_card_answerLostDeclined'
+ WHERE account_id = %s
+"""
+
+
+def test_a_retry_whose_answer_is_lost_is_asked_about_before_another_is_made(
+    database: Database,
+) -> None:
+    world = missed(database, 1)
+    with database.transaction() as conn:
+        conn.execute(ANSWER_LOST, (world.act.account_id,))
+    now = FINAL + DAY
+    assert run(world, retry_due, now) == 1
+    assert [run(world, each, now + 9 * DAY) for each in (retry_due, give_up_due)] == [0, 0]
+
+    later = now + HOUR
+    assert settle_abandoned(database, world.at(later), wall=later) == 1
+    [invoice] = world.invoices()
+    assert (invoice.attempt_count, invoice.next_attempt_at) == (2, later + DAY)
     assert world.findings() == []
 
 

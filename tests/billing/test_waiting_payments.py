@@ -9,6 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+import postpaid.api.server  # noqa: F401 (which declares what expands)
+from postpaid.api.stripe.expand import expand, plan
 from postpaid.billing import confirm as confirming
 from postpaid.billing import correct
 from postpaid.billing.check_sold import NewItem, NewSubscription
@@ -553,3 +555,22 @@ def _statements_of_asking(database: Database, desk: Desk, times: int) -> list[st
     with counted(only) as statements:
         settle(database, world.act, found)
     return statements
+
+
+def test_the_gateways_own_secret_is_what_confirms_the_payment(
+    database: Database, desk: Desk
+) -> None:
+    story = started(database, desk, "action")
+    [attempt] = story.attempts()
+    shown: dict[str, object] = {"id": story.invoice_id, "object": "invoice"}
+    wanted = plan("invoice", ["confirmation_secret"])
+    with database.connection() as conn:
+        expand(conn, story.world.act, wanted, [shown])
+        assert shown["confirmation_secret"] == {
+            "client_secret": f"ch_{attempt.id}_secret",
+            "type": "payment_intent",
+        }
+        desk.all_are("paid")
+        recheck(story.world)
+        expand(conn, story.world.act, wanted, [shown])
+        assert shown["confirmation_secret"] is None

@@ -23,6 +23,7 @@ from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.ledger import Entry, LedgerAccount, LedgerKind, Taken, Transaction, earned
 from postpaid.core.lines import Line
 from postpaid.core.money import allocate
+from postpaid.core.refunds import Refund, RefundStatus
 
 NOW = datetime(2026, 1, 1, 10, 51, 40, tzinfo=UTC)
 MONTH = timedelta(days=31)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from frame_double import KEY, FrameDouble, frame_double
 
-from postpaid.outside.gateways.frame import ON_ITS_WAY_S, FrameGateway, check_token
+from postpaid.outside.gateways.frame import ON_ITS_WAY_S, FrameGateway
 from postpaid.outside.gateways.manual import ManualGateway
 from postpaid.outside.gateways.protocol import (
     Absent,
@@ -22,6 +22,7 @@ from postpaid.outside.gateways.protocol import (
     Succeeded,
     Unknown,
 )
+from postpaid.outside.gateways.tokens import is_frame_token
 
 REQUEST = ChargeRequest(
     idempotency_key="pa_1",
@@ -154,8 +155,8 @@ def test_nobody_there_decides_nothing() -> None:
 
 
 def test_a_token_names_an_account_and_a_payment_method() -> None:
-    assert check_token("acc_1/pm_1")
-    assert not any(check_token(token) for token in ("", "acc_1", "/pm_1", "a/b/c"))
+    assert is_frame_token("acc_1/pm_1")
+    assert not any(is_frame_token(token) for token in ("", "acc_1", "/pm_1", "a/b/c"))
 
 
 # ─── By hand ─────────────────────────────────────────────────────────────────────────────────

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import stripe
-from local_stripe import Line, line_to, local_stripe
 
+from local_stripe import Line, line_to, local_stripe
 from postpaid.outside.gateways.protocol import (
     Absent,
     ChargeRequest,
@@ -26,7 +26,8 @@ from postpaid.outside.gateways.protocol import (
     Succeeded,
     Unknown,
 )
-from postpaid.outside.gateways.stripe import KEYS_KEPT_S, StripeGateway, check_token
+from postpaid.outside.gateways.stripe import KEYS_KEPT_S, StripeGateway
+from postpaid.outside.gateways.tokens import is_stripe_token
 
 DAY_S = 86_400
 _numbers = count()
@@ -179,7 +180,10 @@ def test_a_charge_is_given_back_once(
 )
 def test_a_card_is_set_up(gateway: Gateway, client: Any, number: str, outcome: type) -> None:
     request = SetupRequest(f"seti_{number}", token_of(client, number), off_session=False)
-    assert type(gateway.set_up(request)) is outcome
+    told = gateway.set_up(request)
+    assert isinstance(told, Succeeded | RequiresAction)
+    assert type(told) is outcome
+    assert gateway.ask_set_up(request, told.reference) == told
 
 
 def test_a_card_that_cannot_be_set_up(gateway: Gateway, client: Any) -> None:
@@ -312,4 +316,4 @@ def test_only_the_customers_payments_are_looked_through(
     ],
 )
 def test_a_token_names_a_customer_and_a_payment_method(token: str, good: bool) -> None:
-    assert check_token(token) is good
+    assert is_stripe_token(token) is good

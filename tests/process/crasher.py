@@ -55,9 +55,10 @@ def watch(steps: Steps) -> None:
 
         def watched(*args: Any, **more: Any) -> Any:
             steps.reach(f"before {name}")
-            result = wrapped(*args, **more)
-            steps.reach(f"after {name}")
-            return result
+            try:
+                return wrapped(*args, **more)
+            finally:  # or was it lost?
+                steps.reach(f"after {name}")
 
         setattr(owner, name, watched)
 

@@ -258,11 +258,12 @@ def test_two_workers_come_at_once_after_one_was_killed(
         check(world, provider)
 
 
+@pytest.mark.parametrize("method", ["pm_good", "pm_losesAnswer"])
 def test_days_later_the_provider_has_forgotten_the_key_and_charges_once_all_the_same(
-    crasher: Crasher, database: Database, provider: Provider
+    crasher: Crasher, database: Database, provider: Provider, method: str
 ) -> None:
-    for die_at in range(len(steps_of(crasher, database, provider, "pm_losesAnswer"))):
-        world = merchant(database, provider, "pm_losesAnswer")
+    for die_at in range(len(steps_of(crasher, database, provider, method))):
+        world = merchant(database, provider, method)
         assert crasher.work(world, FINAL, die_at=die_at)[0][0] == -signal.SIGKILL
         provider.forget_keys()
         for now in (TOMORROW, TOMORROW + HOUR):

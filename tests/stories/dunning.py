@@ -15,7 +15,7 @@ MARCH = FEBRUARY + 28 * DAY
 APRIL = MARCH + 31 * DAY
 TRIED = FEBRUARY + HOUR  # when February's invoice is tried first
 DECLINED = "pm_card_chargeCustomerFail"
-STOLEN = "pm_card_chargeDeclinedStolenCard"
+STOLEN = "pm_card_chargeDeclined_stolen_card"
 IN_TWO_WEEKS = (1, 2, 3, 5, 7, 9, 11, 14)  # days after the first try, by the built-in schedule
 
 

@@ -70,7 +70,7 @@ class JudgingClient(stripe.RequestsClient):
     def judge(self, value: dict[str, Any]) -> None:
         """Fails unless ``value``, and what it has in it, has its kind's shape, and adds up."""
         kind = value["object"]
-        if kind == "list":
+        if kind in ("list", "search_result"):
             assert isinstance(value["has_more"], bool)
             assert value["url"].startswith("/v1/")
             for each in value["data"]:

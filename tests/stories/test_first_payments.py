@@ -73,7 +73,7 @@ def test_a_second_card_may_be_declined_too(town: Town) -> None:
     customer = town.customer(town.clock(), DECLINED)
     subscription = town.subscribe(customer, fee(town))
     [invoice] = town.invoices(subscription.id)
-    card = town.pays_with(customer, "pm_card_chargeDeclinedInsufficientFunds")
+    card = town.pays_with(customer, "pm_card_chargeDeclined_insufficient_funds")
 
     with pytest.raises(stripe.CardError) as declined:
         town.client.v1.invoices.pay(invoice.id, {"payment_method": card})

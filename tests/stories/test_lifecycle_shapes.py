@@ -369,3 +369,42 @@ def test_a_schedule_and_its_subscription(town: Town) -> None:
     town.advance(clock, FEBRUARY + 28 * DAY + HOUR)
     over = v1.subscription_schedules.retrieve(schedule.id)
     assert (over.status, over.completed_at) == ("completed", FEBRUARY + 28 * DAY)
+
+
+def test_a_payment_in_each_of_its_states(town: Town) -> None:
+    v1 = town.client.v1
+    clock = town.clock()
+    ada = town.customer(clock, "pm_card_authenticationRequired")
+    subscription = town.subscribe(ada, town.price(unit_amount=1000))
+    expand = [
+        "confirmation_secret",
+        "payments.data.payment.payment_intent.latest_charge",
+        "payments.data.payment.payment_intent.payment_method",
+    ]
+
+    def shown() -> tuple[dict[str, Any], dict[str, Any]]:
+        invoice = invoice_of(town, str(subscription.latest_invoice), *expand)
+        [payment] = invoice["payments"]["data"]
+        return payment, payment["payment"]["payment_intent"]
+
+    payment, waits = shown()
+    assert (payment["status"], payment["amount_paid"]) == ("open", None)
+    assert (waits["status"], waits["latest_charge"]) == ("requires_action", None)
+    town.authenticate(waits["id"], "fail")
+    _, failed = shown()
+    assert failed["status"] == "requires_payment_method"
+    assert failed["latest_charge"]["outcome"]["type"] == "issuer_declined"
+    debit = v1.payment_methods.attach("pm_usBankAccount_success", {"customer": ada})
+    v1.payment_intents.confirm(waits["id"], {"payment_method": debit.id})
+    _, processing = shown()
+    assert (processing["status"], processing["latest_charge"]["status"]) == (
+        "processing",
+        "pending",
+    )
+    assert processing["latest_charge"]["payment_method_details"]["type"] == "us_bank_account"
+    town.advance(clock, MONTH_BEGINS + HOUR)
+    payment, paid = shown()
+    assert (payment["status"], payment["amount_paid"]) == ("paid", 1000)
+    assert paid["latest_charge"]["outcome"]["network_status"] == "approved_by_network"
+    assert paid["payment_method"]["us_bank_account"]["last4"] == "6789"
+    assert town.subscription(subscription.id).status == "active"

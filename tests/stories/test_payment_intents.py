@@ -264,7 +264,7 @@ def test_a_declined_renewal_is_paid_by_confirming_it(town: Town) -> None:
     clock = town.clock()
     customer = town.customer(clock)
     subscription = town.subscribe(customer, town.price(unit_amount=10000))
-    town.pays_with(customer, BROKE)
+    town.pays_with(customer, "pm_card_chargeDeclined_insufficient_funds")
     town.advance(clock, FEBRUARY + HOUR)
     assert town.subscription(subscription.id).status == "past_due"
     february = town.invoices(subscription.id)[-1]

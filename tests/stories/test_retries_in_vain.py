@@ -70,7 +70,7 @@ def test_it_is_unpaid_and_back(town: Town) -> None:
     assert (march.status, march.auto_advance, march.attempted) == ("draft", False, False)
     assert (march.next_payment_attempt, march.automatically_finalizes_at) == (None, None)
 
-    # To pay an older one changes nothing; the newest does.
+    # The newest that is final decides: the draft, once it is paid.
     ada.pays_with("pm_card_visa")
     ada.advance(MARCH + 6 * DAY)
     assert town.client.v1.invoices.pay(march.id).status == "paid"

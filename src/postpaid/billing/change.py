@@ -22,7 +22,7 @@ from postpaid.billing.cancel import cancel
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_change import decide, decide_end
 from postpaid.billing.drop_updates import discard
-from postpaid.billing.explain_failure import UNPAID, failure_of
+from postpaid.billing.explain_failure import UNPAID, WAITED, failure_of
 from postpaid.billing.finalize import finalize
 from postpaid.billing.gather_items import gather_items
 from postpaid.billing.measure import measure
@@ -164,7 +164,7 @@ def finish(database: Database, act: Act, changed: Changed) -> None:
         customers.lock(conn, act.account_id, [customer_id])
         attempts = payments.load(conn, act.account_id, changed.attempt_ids)
         [last] = attempts.values()
-        if last.status not in UNPAID:
+        if last.status not in UNPAID | WAITED:
             return
         found = subscriptions.load(conn, act.account_id, [changed.subscription_id])
         waiting = [
@@ -173,6 +173,8 @@ def finish(database: Database, act: Act, changed: Changed) -> None:
             if each.pending_update and each.pending_update["invoice_id"] == changed.invoice_id
         ]
         discard(conn, act, waiting)
+    if last.status == AttemptStatus.ACTION_REQUIRED:
+        settle(database, act, [last])  # which gives it up at the gateway
     raise failure_of(last, "subscription")
 
 

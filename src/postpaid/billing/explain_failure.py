@@ -5,15 +5,16 @@ from __future__ import annotations
 from postpaid.core.errors import PaymentFailed
 from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 
+WAITED = frozenset({AttemptStatus.ACTION_REQUIRED, AttemptStatus.CANCELED})
 UNPAID = frozenset({AttemptStatus.FAILED, AttemptStatus.ACTION_REQUIRED})
 
 
 def failure_of(attempt: PaymentAttempt, what: str = "payment") -> PaymentFailed:
-    """The error that an attempt is that was declined, or that waits for its customer.
+    """The error that an attempt is that was declined, or that waits for its customer, or did.
 
     ``what`` was to be paid: an invoice or a subscription.
     """
-    if attempt.status == AttemptStatus.ACTION_REQUIRED:
+    if attempt.status in WAITED:
         return PaymentFailed(
             f"Payment for this {what} requires additional user action before it can be completed "
             "successfully. Payment can be completed using the PaymentIntent of this error.",

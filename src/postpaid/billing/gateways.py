@@ -19,7 +19,6 @@ from postpaid.outside.gateways.protocol import (
     SetupRequest,
     Unknown,
 )
-from postpaid.outside.gateways.stripe import StripeGateway
 from postpaid.outside.gateways.test import TestGateway
 from postpaid.storage import payment_gateways
 from postpaid.storage.database import Database
@@ -32,8 +31,16 @@ log = logging.getLogger(__name__)
 GATEWAYS: dict[str, Gateway] = {test.NAME: TestGateway(), manual.NAME: ManualGateway()}
 KEPT_OPEN_MAX = 256  # gateways, with their connections
 
+
+def _stripe(name: str, secret_key: str, *, base_url: str | None) -> Gateway:
+    """Whose library is only imported where somebody has chosen it."""
+    from postpaid.outside.gateways.stripe import StripeGateway
+
+    return StripeGateway(name, secret_key, base_url=base_url)
+
+
 _KINDS: dict[GatewayKind, Callable[..., Gateway]] = {
-    GatewayKind.STRIPE: StripeGateway,
+    GatewayKind.STRIPE: _stripe,
     GatewayKind.FRAME: FrameGateway,
 }
 

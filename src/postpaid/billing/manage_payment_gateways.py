@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from postpaid.billing.perform import Act
 from postpaid.core.errors import Conflict, InvalidRequest, NotFound
-from postpaid.outside.gateways import frame, stripe
+from postpaid.outside.gateways.tokens import is_frame_token, is_stripe_token
 from postpaid.outside.webhooks.addresses import Refused, check_url, networks
 from postpaid.storage import payment_gateways
 from postpaid.storage.database import Connection
@@ -19,8 +19,8 @@ HINT_LENGTH = 4
 RESERVED = ("test", "manual")  # they are built in
 
 _TOKENS = {
-    GatewayKind.STRIPE: (stripe.check_token, "like cus_…/pm_…"),
-    GatewayKind.FRAME: (frame.check_token, "like {account}/{payment method}"),
+    GatewayKind.STRIPE: (is_stripe_token, "like cus_…/pm_…"),
+    GatewayKind.FRAME: (is_frame_token, "like {account}/{payment method}"),
 }
 
 

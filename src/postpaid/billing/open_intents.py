@@ -10,7 +10,7 @@ from postpaid.billing.perform import Act
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
 from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus, canceled
 from postpaid.core.values import replace
-from postpaid.storage import payment_intents
+from postpaid.storage import payment_intents, payments
 from postpaid.storage.database import Connection
 
 DESCRIPTIONS = {  # in Stripe's words
@@ -95,6 +95,8 @@ def cancel_intents(
     before = [each for each in found if each.status != PaymentIntentStatus.PROCESSING]
     after = [canceled(each, now=act.now, reason=reason) for each in before]
     payment_intents.update_many(conn, act.account_id, after)
+    if any(each.status == PaymentIntentStatus.REQUIRES_ACTION for each in before):
+        payments.hasten(conn, act.account_id, [each.id for each in before])
     announce(
         conn,
         act,

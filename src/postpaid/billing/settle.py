@@ -41,10 +41,16 @@ def settle(database: Database, act: Act, attempts: Sequence[PaymentAttempt]) -> 
     if not attempts:
         return
     gateways = _gateways(database, act, attempts)
-    # Those elsewhere take their time: what they have said is recorded before more is asked.
-    at_once = AT_ONCE if gateways.keys() - GATEWAYS.keys() else len(attempts)
-    for start in range(0, len(attempts), at_once):
-        _settle(database, act, attempts[start : start + at_once], gateways)
+    if not gateways.keys() - GATEWAYS.keys():
+        _settle(database, act, attempts, gateways)
+        return
+    # Those elsewhere take their time: what they have said is recorded before more is asked. When
+    # nobody answers, the rest waits for its lease, those asked least often first, and whatever
+    # else is due does not wait for them.
+    waiting = sorted(attempts, key=lambda each: each.asked)
+    for start in range(0, len(waiting), AT_ONCE):
+        if not _settle(database, act, waiting[start : start + AT_ONCE], gateways):
+            return
 
 
 def _settle(
@@ -52,8 +58,8 @@ def _settle(
     act: Act,
     attempts: Sequence[PaymentAttempt],
     gateways: Mapping[str, Gateway],
-) -> None:
-    """The same for as many as are asked about at once."""
+) -> bool:
+    """The same for as many as are asked about at once; returns whether anything was heard."""
     ids = [each.id for each in attempts]
     replaced_ids = [each.replaces for each in attempts if each.replaces]
     with database.transaction() as conn:
@@ -82,6 +88,7 @@ def _settle(
     both = [*replaced.values(), *open_ones]
     with database.transaction() as conn:
         record_outcomes(conn, act, [each for each in both if each.id in known], known)
+    return bool(known) or not open_ones
 
 
 def _answers(

@@ -222,12 +222,15 @@ def finish(database: Database, act: Act, begun: Begun) -> None:
         return
     with database.transaction() as conn:
         subscription, _ = lock(conn, act, begun.subscription_id)
+        [failed] = payments.load(conn, act.account_id, begun.attempt_ids).values()
+        if failed.status == AttemptStatus.PROCESSING:
+            return  # a bank takes days, in which it is incomplete
         if subscription.status == SubscriptionStatus.INCOMPLETE:
             expire(conn, act, [subscription])
         elif subscription.status != SubscriptionStatus.INCOMPLETE_EXPIRED:
             return
-        attempts = payments.load(conn, act.account_id, begun.attempt_ids)
-    [failed] = attempts.values()
+    if failed.status == AttemptStatus.ACTION_REQUIRED:
+        settle(database, act, [failed])  # which gives it up at the gateway
     raise failure_of(failed, "subscription")
 
 

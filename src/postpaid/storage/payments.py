@@ -241,7 +241,9 @@ def pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> list[P
 
 CLAIM_UNSETTLED = """
 UPDATE payment_attempts a
-   SET leased_until = CASE a.status WHEN 'pending' THEN %(leased_until)s ELSE %(recheck_at)s END
+   SET leased_until = CASE a.status
+                      WHEN 'pending' THEN %(leased_until)s::timestamptz
+                      ELSE %(recheck_at)s::timestamptz END
   FROM (SELECT account_id, id
           FROM payment_attempts
          WHERE account_id = %(account_id)s
@@ -319,6 +321,20 @@ def begin_asking(conn: Connection, account_id: int, ids: Sequence[str]) -> dict[
     """
     rows = fetch(conn, Asking, BEGIN_ASKING, {"account_id": account_id, "ids": list(ids)})
     return {row.id: row for row in rows}
+
+
+HASTEN = """
+UPDATE payment_attempts
+   SET leased_until = 'epoch'
+ WHERE account_id = %(account_id)s
+   AND payment_intent_id = ANY(%(intent_ids)s)
+   AND status = 'action_required'
+"""
+
+
+def hasten(conn: Connection, account_id: int, intent_ids: Sequence[str]) -> None:
+    """Let what waits for its customer be asked about at once: nobody wants it any more."""
+    conn.execute(HASTEN, {"account_id": account_id, "intent_ids": list(intent_ids)})
 
 
 SETTLE = """

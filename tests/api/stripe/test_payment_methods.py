@@ -140,10 +140,53 @@ def test_a_test_card_attaches_as_a_new_payment_method(
 
 @pytest.mark.parametrize(
     "test_card",
-    ["pm_card_chargeCustomerFail", "pm_card_visa_chargeDeclined", "pm_card_authenticationRequired"],
+    [
+        "pm_card_chargeCustomerFail",
+        "pm_card_chargeDeclined_lost_card",
+        "pm_card_authenticationRequired",
+    ],
 )
 def test_a_card_that_will_decline_attaches(methods: Any, customer: str, test_card: str) -> None:
     assert methods.attach(test_card, {"customer": customer}).customer == customer
+
+
+@pytest.mark.parametrize(
+    ("test_card", "code", "decline_code"),
+    [
+        ("pm_card_chargeDeclined", "card_declined", "generic_decline"),
+        ("pm_card_visa_chargeDeclinedLostCard", "card_declined", "lost_card"),
+        ("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card"),
+    ],
+)
+def test_a_card_that_declines_everything_does_not_attach(
+    stripe_client: StripeClient,
+    methods: Any,
+    customer: str,
+    test_card: str,
+    code: str,
+    decline_code: str,
+) -> None:
+    def attach() -> None:
+        methods.attach(test_card, {"customer": customer})
+
+    def create_customer() -> None:
+        stripe_client.v1.customers.create({"payment_method": test_card})
+
+    for act in (attach, create_customer):
+        with pytest.raises(stripe.CardError) as raised:
+            act()
+        error = raised.value
+        assert (error.http_status, error.code) == (402, code)
+        assert error.json_body["error"]["decline_code"] == decline_code
+    assert methods.list().data == []
+    assert len(stripe_client.v1.customers.list().data) == 1
+
+
+def test_a_typed_card_that_declines_everything_stays_nobodys(methods: Any, customer: str) -> None:
+    method = methods.create({"type": "card", "card": {**TYPED, "number": "4000000000000002"}})
+    with pytest.raises(stripe.CardError, match="Your card was declined"):
+        methods.attach(method.id, {"customer": customer})
+    assert methods.retrieve(method.id).customer is None
 
 
 def test_a_payment_method_is_one_customers(

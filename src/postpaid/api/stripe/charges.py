@@ -37,8 +37,8 @@ def list_(call: Call, params: ChargeList) -> dict[str, Any]:
     created_from, created_before = params.created.bounds if params.created else (None, None)
     page = Page(
         limit=params.limit,
-        after=params.starting_after and _attempt_id(params.starting_after),
-        before=params.ending_before and _attempt_id(params.ending_before),
+        after=_cursor(params.starting_after, "starting_after"),
+        before=_cursor(params.ending_before, "ending_before"),
     )
 
     def read(conn: Connection) -> dict[str, Any]:
@@ -68,6 +68,12 @@ def retrieve(call: Call, charge: str) -> dict[str, Any]:
         return found[charge]
 
     return call.read(read)
+
+
+def _cursor(charge_id: str | None, name: str) -> str | None:
+    if charge_id is not None and not charge_id.startswith("ch_"):
+        raise NotFound.of("charge", charge_id, param=name)
+    return charge_id and _attempt_id(charge_id)
 
 
 def _attempt_id(charge_id: str) -> str:

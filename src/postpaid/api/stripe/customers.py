@@ -29,6 +29,7 @@ from postpaid.api.stripe.params import (
 )
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import change_discounts, manage_customers
+from postpaid.billing.check_methods import check_methods
 from postpaid.billing.manage_discounts import AskedDiscount
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound
@@ -119,6 +120,8 @@ class CustomerList(ListParams):
 def create(call: Call, params: CustomerCreate) -> dict[str, Any]:
     """Create a customer."""
     fields = from_stripe(params, {})
+    default_id = fields.get("default_payment_method_id")
+    check_methods(call.database, call.act, [params.payment_method, default_id])
 
     def write(conn: Connection) -> dict[str, Any]:
         created = manage_customers.create_customer(

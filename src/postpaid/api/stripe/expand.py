@@ -25,6 +25,7 @@ from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest
 from postpaid.storage.database import Connection
 
+LISTS = ("list", "search_result")
 DEPTH_MAX = 4  # "data" is not counted, which Stripe does
 
 Object: TypeAlias = dict[str, Any]
@@ -160,7 +161,7 @@ def expand(conn: Connection, act: Act, plan: Plan, objects: Iterable[Object]) ->
 
 def _elements(value: Object) -> list[Object]:
     """The elements of a list, or the one object that it is."""
-    elements: list[Object] = value["data"] if value.get("object") == "list" else [value]
+    elements: list[Object] = value["data"] if value.get("object") in LISTS else [value]
     return elements
 
 

@@ -210,12 +210,6 @@ class FrameGateway:
         return Absent() if age_s >= ON_ITS_WAY_S else Unknown("It may still arrive.")
 
 
-def check_token(token: str) -> bool:
-    """Whether it is ``account/payment_method``."""
-    parts = token.split("/")
-    return len(parts) == 2 and all(parts)
-
-
 def _acted(act: Callable[[], Outcome]) -> Outcome:
     try:
         return act()

@@ -167,17 +167,6 @@ class StripeGateway:
         return _asked(lambda: _outcome_of(self._set_ups.retrieve(reference)))
 
 
-def check_token(token: str) -> bool:
-    """Whether it is ``customer/payment_method``, perhaps with ``/type``."""
-    parts = token.split("/")
-    return (
-        len(parts) in (2, 3)
-        and all(parts)
-        and parts[0].startswith("cus_")
-        and parts[1].startswith(("pm_", "card_", "src_"))
-    )
-
-
 def _means(token: str) -> dict[str, Any]:
     """What Stripe is told of whom to charge. The types say that none needs a redirect."""
     customer, _, rest = token.partition("/")

@@ -26,7 +26,8 @@ UPDATE invoices
 
 ALTER TABLE invoices
     ADD CONSTRAINT invoices_paid_out_of_band_within_paid
-        CHECK (amount_paid_out_of_band >= 0 AND amount_paid_out_of_band <= amount_paid),
+        CHECK (amount_paid_out_of_band >= 0
+               AND amount_paid_out_of_band <= greatest(0, amount_paid)),
     ADD CONSTRAINT invoices_amount_overpaid_not_negative CHECK (amount_overpaid >= 0);
 
 -- Money that came some other way, as somebody reported it.
