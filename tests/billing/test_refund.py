@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,12 @@ from postpaid.billing.gateways import GATEWAYS
 from postpaid.billing.issue_credit_notes import NewCreditNote, issue
 from postpaid.billing.pass_time import finalize_due_drafts, settle_abandoned
 from postpaid.billing.record_outcomes import RECHECK
-from postpaid.billing.record_payments import NewPaymentRecord, record_payment
+from postpaid.billing.record_payments import (
+    NewPaymentRecord,
+    attach_payment,
+    record_payment,
+    report_payment,
+)
 from postpaid.billing.refund import LEASE, NewRefund, refund
 from postpaid.core.errors import BillingError, Conflict
 from postpaid.core.invoicing import Invoice, InvoiceStatus
@@ -391,3 +397,23 @@ def test_whatever_comes_and_goes_the_books_say_so(
         assert now.amount_paid + now.amount_overpaid == by_hand + by_card
         assert -balance(world) <= by_hand + by_card
         assert world.findings() == []
+
+
+def test_a_payment_that_is_attached_twice_at_once_pays_one_invoice(
+    database: Database, till: Till
+) -> None:
+    till.charges = lambda request: Declined("card_declined", "generic_decline", "No.")
+    world = billed(database, 4)
+    act = world.at(FINAL)
+    with database.transaction() as conn:
+        nobodys = report_payment(conn, act, NewPaymentRecord(100, "usd"))
+
+    def attach(invoice_id: str) -> None:
+        with database.transaction() as conn:
+            attach_payment(conn, act, invoice_id, payment_record_id=nobodys.id)
+
+    works = [partial(attach, each.id) for each in world.invoices()]
+    answers = all_at_once(works)
+    assert [each for each in answers if each is None] == [None]
+    assert sorted(each.amount_paid for each in world.invoices()) == [0, 0, 0, 100]
+    assert world.findings() == []

@@ -13,7 +13,7 @@ import postpaid.api.server  # noqa: F401 (which declares what expands)
 from postpaid.api.stripe.expand import expand, plan
 from postpaid.billing import confirm as confirming
 from postpaid.billing import correct
-from postpaid.billing.check_sold import NewItem, NewSubscription
+from postpaid.billing.check_sold import NewItem, NewSubscription, PaymentBehavior
 from postpaid.billing.confirm import Confirming, confirm, finish_confirming
 from postpaid.billing.gateways import GATEWAYS
 from postpaid.billing.manage_payment_intents import (
@@ -26,9 +26,9 @@ from postpaid.billing.pass_time import expire_unpaid, settle_abandoned
 from postpaid.billing.perform import Act, Answer, perform
 from postpaid.billing.record_outcomes import RECHECK
 from postpaid.billing.settle import settle
+from postpaid.billing.subscribe import Begun, subscribe
 from postpaid.billing.subscribe import finish as finish_subscribing
-from postpaid.billing.subscribe import subscribe
-from postpaid.core.errors import ActionNotAllowed, Conflict
+from postpaid.core.errors import ActionNotAllowed, Conflict, PaymentFailed
 from postpaid.core.values import replace
 from postpaid.outside.gateways.protocol import (
     Absent,
@@ -254,6 +254,47 @@ def test_what_waits_for_its_customer_is_given_up_with_its_invoice(
     assert recheck(story.world, START + 3 * DAY) == 0
     assert (story.intent(), story.balance()) == ("canceled", 0)
     assert story.world.findings() == []
+
+
+def test_a_first_payment_that_may_not_wait_is_given_up_at_once(
+    database: Database, desk: Desk
+) -> None:
+    world = make_world(database, 1)
+    desk.first = "action"
+    begun = begin_or_fail(world)
+    for _ in range(2):  # a repeat of the request says the same
+        with pytest.raises(PaymentFailed) as refused:
+            finish_subscribing(database, world.act, begun)
+        assert refused.value.code == "subscription_payment_intent_requires_action"
+    assert desk.calls == ["charge visa", "cancel visa"]
+    [attempt] = attempts_of(world, refused.value.about["payment_intent"])
+    assert attempt.status == "canceled"
+    assert world.invoices()[-1].status == "void"
+    assert world.findings() == []
+
+
+def test_a_first_payment_that_a_bank_is_busy_with_is_no_error(
+    database: Database, desk: Desk
+) -> None:
+    world = make_world(database, 1)
+    desk.first = "processing"
+    finish_subscribing(database, world.act, begin_or_fail(world))
+    assert world.invoices()[-1].status == "open"
+    desk.all_are("paid")
+    recheck(world)
+    assert world.invoices()[-1].status == "paid"
+    assert world.findings() == []
+
+
+def begin_or_fail(world: World) -> Begun:
+    asked = NewSubscription(
+        world.customer_ids[0],
+        [NewItem(world.licence_id)],
+        on_session=True,
+        payment_behavior=PaymentBehavior.ERROR_IF_INCOMPLETE,
+    )
+    with world.database.transaction() as conn:
+        return subscribe(conn, world.act, asked)
 
 
 def test_money_that_came_all_the_same_is_the_customers_credit(

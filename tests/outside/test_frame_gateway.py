@@ -126,6 +126,13 @@ def test_a_charge_is_found_among_many(gateway: Gateway, frame: FrameDouble) -> N
     assert gateway.ask(REQUEST, None) == outcome
 
 
+def test_it_is_not_looked_for_before_it_was_asked_for(gateway: Gateway, frame: FrameDouble) -> None:
+    gateway.charge(replace(REQUEST, idempotency_key="pa_new"))
+    old = frame.transfers[0] | {"created": 1, "reference": "pa_old"}
+    frame.transfers[:0] = [old | {"id": f"x{number}"} for number in range(6_000)]
+    assert gateway.ask(LATER, None) == Absent()
+
+
 def test_a_charge_is_given_back_once(gateway: Gateway, frame: FrameDouble) -> None:
     charge = gateway.charge(REQUEST)
     assert isinstance(charge, Succeeded)

@@ -179,7 +179,7 @@ def test_a_reported_payment_waits_for_its_invoice(town: Town) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="already attached"):
         town.client.v1.invoices.attach_payment(another.id, {"payment_record": cheque.id})
     nobodys = reported(town, 10)
-    with pytest.raises(stripe.InvalidRequestError, match="already paid|This invoice is paid"):
+    with pytest.raises(stripe.InvalidRequestError, match="This invoice is paid"):
         town.client.v1.invoices.attach_payment(invoice.id, {"payment_record": nobodys.id})
     strangers = reported(town, 10, customer_details={"customer": town.customer(None, card=None)})
     with pytest.raises(stripe.InvalidRequestError, match="another customer's"):

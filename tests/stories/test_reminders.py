@@ -115,6 +115,19 @@ def test_one_that_is_put_off_is_overdue_later(town: Town) -> None:
     assert said(town, *AWAITED) == [("invoice.overdue", DUE + 9 * DAY)]
 
 
+def test_voiding_what_is_overdue_leaves_one_that_is_not_due_yet_to_decide(town: Town) -> None:
+    clock = town.clock()
+    subscription = sent(town, clock, days_until_due=90)
+    town.advance(clock, FEBRUARY + HOUR)
+    _, february = town.invoices(subscription.id)
+    invoices = town.client.v1.invoices
+    invoices.update(february.id, {"due_date": FEBRUARY + 2 * DAY})
+    town.advance(clock, FEBRUARY + 2 * DAY)
+    assert town.subscription(subscription.id).status == "past_due"
+    invoices.void_invoice(february.id)
+    assert town.subscription(subscription.id).status == "active"
+
+
 # ─── Renewals ────────────────────────────────────────────────────────────────────────────────
 
 

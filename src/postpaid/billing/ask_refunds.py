@@ -78,7 +78,7 @@ def _answer(gateways: Mapping[str, Gateway], act: Act, refund: Refund) -> Answer
         amount=refund.amount,
         currency=refund.currency,
         reason=refund.reason,
-        age_s=max(float(refund.asked - 1), (act.now - refund.created_at).total_seconds()),
+        age_s=max(refund.asked - 1, (act.now - refund.created_at).total_seconds()),
     )
     try:
         if refund.asked > 1:

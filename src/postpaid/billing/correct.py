@@ -141,7 +141,11 @@ def _follow(conn: Connection, act: Act, subscription_id: str) -> None:
             statuses=[InvoiceStatus.OPEN, InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE],
         )
         newest = left[max(left)] if left else None
-        is_owing = newest is not None and newest.status == InvoiceStatus.OPEN
+        is_owing = (
+            newest is not None
+            and newest.status == InvoiceStatus.OPEN
+            and (newest.due_at is None or newest.due_at <= act.now)
+        )
         after = before if is_owing else settled(before, SubscriptionAction.PAY)
     if after != before:
         subscriptions.update_many(conn, act.account_id, [after])

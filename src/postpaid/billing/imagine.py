@@ -105,8 +105,6 @@ def imagine_each(
     settled = apply_credits(conn, act, composed, owners, unwritten=unwritten).drafts
     by_id = {each.id: each for each in settled}
     return {
-        key: replace(
-            by_id[group[-1].id], billing_reason=BillingReason.UPCOMING, finalizes_at=None
-        )
+        key: replace(by_id[group[-1].id], billing_reason=BillingReason.UPCOMING, finalizes_at=None)
         for key, group in drafts.items()
     }

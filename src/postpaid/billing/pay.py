@@ -119,9 +119,7 @@ def finish_paying(database: Database, act: Act, paying: Paying, *, declines_rais
         invoice = invoices.load(conn, act.account_id, [paying.invoice_id])[paying.invoice_id]
         customer = customers.load(conn, act.account_id, [invoice.customer_id])[invoice.customer_id]
     at_customer = act.at(customer.now(act.now), customer.clock_id)
-    settle(
-        database, at_customer, [each for each in attempts if each.status in payments.UNSETTLED]
-    )
+    settle(database, at_customer, [each for each in attempts if each.status in payments.UNSETTLED])
     if declines_raise:
         with database.connection() as conn:
             for each in payments.load(conn, act.account_id, paying.attempt_ids).values():

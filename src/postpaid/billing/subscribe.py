@@ -142,9 +142,7 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
         for each, subscription in zip(asked, begun, strict=True)
     }
     on_session = all(each.on_session for each in asked)
-    trying = _begin_payments(
-        conn, act, made, payment_of, locked, wall=wall, on_session=on_session
-    )
+    trying = _begin_payments(conn, act, made, payment_of, locked, wall=wall, on_session=on_session)
     return [Begun(each.id, trying.get(each.id, []), payment_of[each.id]) for each in begun]
 
 

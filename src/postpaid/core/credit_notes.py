@@ -226,9 +226,7 @@ class Split:
     refund: int
 
 
-def split(
-    invoice: Invoice, total: int, *, credit: int, out_of_band: int, refund: int = 0
-) -> Split:
+def split(invoice: Invoice, total: int, *, credit: int, out_of_band: int, refund: int = 0) -> Split:
     """What of a note lowers the rest to pay, which goes first, and where what was paid goes.
 
     Raises ``InvalidRequest`` for more than the invoice comes to, and unless what is named is just

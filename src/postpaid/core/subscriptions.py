@@ -289,9 +289,7 @@ def with_collection(subscription: Subscription, changed: Mapping[str, Any]) -> d
     return fields
 
 
-def paused(
-    subscription: Subscription, *, now: datetime, reason: str | None = None
-) -> Subscription:
+def paused(subscription: Subscription, *, now: datetime, reason: str | None = None) -> Subscription:
     """The subscription paused at ``now``: until it is resumed, nothing is billed.
 
     It still ends when it was to end at a date. ``reason`` is Stripe's word for what did it, where

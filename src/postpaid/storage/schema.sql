@@ -109,12 +109,20 @@ CREATE TABLE accounts (
     invoice_numbering     text        NOT NULL DEFAULT 'customer',
     invoice_prefix        text,
     next_invoice_sequence bigint      NOT NULL DEFAULT 1,
+    retry_schedule_id     object_id,
+    upcoming_days         smallint    DEFAULT 7,
+    reminder_days         smallint[]  NOT NULL DEFAULT '{}'::smallint[],
     CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
     CONSTRAINT accounts_id_once UNIQUE (id),
     CONSTRAINT accounts_one_per_name_and_mode UNIQUE (name, livemode),
+    CONSTRAINT accounts_retry_schedule FOREIGN KEY (account_id, retry_schedule_id) REFERENCES
+        retry_schedules(account_id, id),
     CONSTRAINT accounts_invoice_numbering CHECK (invoice_numbering IN ('customer', 'account')),
     CONSTRAINT accounts_numbering_has_a_prefix CHECK (invoice_numbering = 'customer' OR
-        invoice_prefix IS NOT NULL)
+        invoice_prefix IS NOT NULL),
+    CONSTRAINT accounts_reminder_days CHECK (cardinality(reminder_days) <= 10 AND (1 <= ALL
+        (reminder_days)) AND (60 >= ALL (reminder_days))),
+    CONSTRAINT accounts_upcoming_days CHECK (upcoming_days >= 1 AND upcoming_days <= 60)
 );
 
 CREATE TABLE api_keys (
@@ -140,10 +148,13 @@ CREATE TABLE idempotency_keys (
     leased_until timestamptz,
     status       smallint,
     body         json,
-    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (account_id, key),
+    api          text        NOT NULL,
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (account_id, api, key),
     CONSTRAINT idempotency_keys_answered_or_unfinished CHECK ((status IS NULL) = (body IS NULL) AND
-        (status IS NULL OR unfinished IS NULL))
+        (status IS NULL OR unfinished IS NULL)),
+    CONSTRAINT idempotency_keys_api CHECK (api IN ('v1', 'v2'))
 );
+CREATE INDEX idempotency_keys_by_time ON idempotency_keys (account_id, api, created_at);
 
 CREATE TABLE acts (
     account_id integer     NOT NULL,
@@ -222,12 +233,21 @@ CREATE TABLE payment_methods (
     billing_details jsonb       NOT NULL DEFAULT '{}'::jsonb,
     metadata        jsonb       NOT NULL DEFAULT '{}'::jsonb,
     created_at      timestamptz NOT NULL,
+    expires_in      date        DEFAULT  CASE     WHEN (((card ->> 'exp_year') ~ '^[0-9]{4}$') AND ((card ->> 'exp_month') ~
+        '^([1-9]|1[0-2])$')) THEN make_date(((card ->> 'exp_year'))::integer, ((card ->>
+        'exp_month'))::integer, 1)     ELSE NULL::date END,
+    expiry_said     date,
+    us_bank_account jsonb,
     CONSTRAINT payment_methods_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT payment_methods_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id)
 );
 CREATE INDEX payment_methods_by_customer ON payment_methods (account_id, customer_id, id) WHERE
     customer_id IS NOT NULL;
+CREATE INDEX payment_methods_expiring ON payment_methods (account_id, expires_in) WHERE
+    customer_id IS NOT NULL AND expires_in IS DISTINCT FROM expiry_said;
+CREATE INDEX payment_methods_by_gateway ON payment_methods (account_id, gateway) WHERE gateway
+    <> 'test' AND customer_id IS NOT NULL;
 
 CREATE TABLE meters (
     account_id        integer     NOT NULL,
@@ -452,9 +472,19 @@ CREATE TABLE subscriptions (
     invoice_settings          jsonb,
     cancel_prorates           boolean     NOT NULL DEFAULT true,
     payment_settings          jsonb,
+    retry_schedule_id         object_id,
+    paused_reason             text,
+    upcoming_for              timestamptz,
+    renews_at                 timestamptz DEFAULT  CASE     WHEN ((closes_at IS NULL) OR (parked IS NOT NULL) OR (collection_method <>
+        'charge_automatically') OR (status <> ALL (ARRAY['trialing', 'active', 'past_due']))) THEN
+        NULL::timestamptz     WHEN (status = 'trialing') THEN LEAST(trial_end_at, cancel_at)
+        ELSE closes_at END,
+    pending_setup_intent_id   object_id,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscriptions_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
+    CONSTRAINT subscriptions_retry_schedule FOREIGN KEY (account_id, retry_schedule_id) REFERENCES
+        retry_schedules(account_id, id),
     CONSTRAINT subscriptions_billing_mode CHECK (billing_mode IN ('flexible', 'classic')),
     CONSTRAINT subscriptions_closes_until_ended CHECK (ended_at IS NULL OR closes_at IS NULL),
     CONSTRAINT subscriptions_collection CHECK ((collection_method IN ('charge_automatically',
@@ -484,6 +514,13 @@ CREATE INDEX subscriptions_expiring ON subscriptions (account_id, expires_at) WH
     IS NOT NULL;
 CREATE INDEX subscriptions_pending_updates ON subscriptions (account_id,
     pending_update_expires_at) WHERE pending_update_expires_at IS NOT NULL;
+CREATE INDEX subscriptions_by_retry_schedule ON subscriptions (account_id, retry_schedule_id)
+    WHERE retry_schedule_id IS NOT NULL;
+CREATE INDEX subscriptions_upcoming ON subscriptions (account_id, renews_at) WHERE renews_at IS
+    NOT NULL AND upcoming_for IS DISTINCT FROM renews_at AND clock_id IS NULL;
+CREATE INDEX subscriptions_upcoming_on_clock ON subscriptions (account_id, clock_id, renews_at)
+    WHERE renews_at IS NOT NULL AND upcoming_for IS DISTINCT FROM renews_at AND clock_id IS NOT
+    NULL;
 
 CREATE TABLE subscription_items (
     account_id      integer     NOT NULL,
@@ -572,16 +609,27 @@ CREATE TABLE invoices (
     effective_at              timestamptz,
     uncollectible_reason      text,
     numbered_by               text,
+    retry_at                  timestamptz,
+    retry_tries               smallint    NOT NULL DEFAULT 0,
+    tried_at                  timestamptz,
+    gives_up_at               timestamptz,
+    reminds_at                timestamptz,
+    amount_paid_out_of_band   bigint      NOT NULL DEFAULT 0,
+    amount_overpaid           bigint      NOT NULL DEFAULT 0,
     CONSTRAINT invoices_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT invoices_number_once UNIQUE (account_id, number),
     CONSTRAINT invoices_amount_due_not_negative CHECK (amount_due >= 0),
+    CONSTRAINT invoices_amount_overpaid_not_negative CHECK (amount_overpaid >= 0),
     CONSTRAINT invoices_finalized_iff_not_draft CHECK ((status = 'draft') = (finalized_at IS NULL)),
     CONSTRAINT invoices_numbered_by CHECK (numbered_by IS NULL OR (numbered_by IN ('customer',
         'account')) AND finalized_at IS NOT NULL),
     CONSTRAINT invoices_numbered_iff_finalized CHECK ((number IS NULL) = (finalized_at IS NULL)),
     CONSTRAINT invoices_only_drafts_finalize CHECK (finalizes_at IS NULL OR status = 'draft'),
     CONSTRAINT invoices_paid_iff_paid_at CHECK ((status = 'paid') = (paid_at IS NOT NULL)),
+    CONSTRAINT invoices_paid_out_of_band_within_paid CHECK (amount_paid_out_of_band >= 0 AND
+        amount_paid_out_of_band <= GREATEST(0::bigint, amount_paid)),
     CONSTRAINT invoices_paid_within_due CHECK (amount_paid >= 0 AND amount_paid <= amount_due),
+    CONSTRAINT invoices_retried_or_given_up CHECK (retry_at IS NULL OR gives_up_at IS NULL),
     CONSTRAINT invoices_status CHECK (status IN ('draft', 'open', 'paid', 'uncollectible', 'void')),
     CONSTRAINT invoices_void_iff_voided_at CHECK ((status = 'void') = (voided_at IS NOT NULL))
 );
@@ -596,6 +644,18 @@ CREATE UNIQUE INDEX invoices_given_number_once ON invoices (account_id, given_nu
     given_number IS NOT NULL;
 CREATE UNIQUE INDEX invoices_one_revision_at_a_time ON invoices (account_id, from_invoice_id)
     WHERE from_invoice_id IS NOT NULL AND status = 'draft';
+CREATE INDEX invoices_to_retry ON invoices (account_id, retry_at) WHERE retry_at IS NOT NULL AND
+    clock_id IS NULL;
+CREATE INDEX invoices_to_retry_on_clock ON invoices (account_id, clock_id, retry_at) WHERE
+    retry_at IS NOT NULL AND clock_id IS NOT NULL;
+CREATE INDEX invoices_to_give_up ON invoices (account_id, gives_up_at) WHERE gives_up_at IS NOT
+    NULL AND clock_id IS NULL;
+CREATE INDEX invoices_to_give_up_on_clock ON invoices (account_id, clock_id, gives_up_at) WHERE
+    gives_up_at IS NOT NULL AND clock_id IS NOT NULL;
+CREATE INDEX invoices_to_remind ON invoices (account_id, reminds_at) WHERE reminds_at IS NOT
+    NULL AND clock_id IS NULL;
+CREATE INDEX invoices_to_remind_on_clock ON invoices (account_id, clock_id, reminds_at) WHERE
+    reminds_at IS NOT NULL AND clock_id IS NOT NULL;
 CREATE TRIGGER invoices_frozen_delete BEFORE DELETE ON invoices FOR EACH ROW WHEN
     (old.finalized_at IS NOT NULL) EXECUTE FUNCTION refuse_change_of_finalized_invoice();
 CREATE TRIGGER invoices_frozen BEFORE UPDATE ON invoices FOR EACH ROW WHEN (old.finalized_at IS
@@ -669,8 +729,8 @@ CREATE TRIGGER invoice_lines_frozen_update BEFORE UPDATE ON invoice_lines FOR EA
 CREATE TABLE payment_attempts (
     account_id        integer     NOT NULL,
     id                object_id   NOT NULL,
-    invoice_id        object_id   NOT NULL,
-    customer_id       object_id   NOT NULL,
+    invoice_id        object_id,
+    customer_id       object_id,
     payment_method_id object_id   NOT NULL,
     gateway           text        NOT NULL,
     gateway_token     text        NOT NULL,
@@ -685,19 +745,33 @@ CREATE TABLE payment_attempts (
     leased_until      timestamptz,
     attempted_at      timestamptz NOT NULL,
     settled_at        timestamptz,
+    payment_intent_id object_id   NOT NULL,
+    on_session        boolean     NOT NULL DEFAULT false,
+    asked             integer     NOT NULL DEFAULT 0,
+    replaces          object_id,
+    next_action       json,
+    amount_refunded   bigint      NOT NULL DEFAULT 0,
     CONSTRAINT payment_attempts_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT payment_attempts_amount_positive CHECK (amount > 0),
-    CONSTRAINT payment_attempts_settled_iff_known CHECK ((status = 'pending') = (settled_at IS
-        NULL)),
-    CONSTRAINT payment_attempts_status CHECK (status IN ('pending', 'succeeded', 'failed'))
+    CONSTRAINT payment_attempts_refunded_within_amount CHECK (amount_refunded >= 0 AND
+        amount_refunded <= CASE     WHEN status = 'succeeded' THEN amount     ELSE 0::bigint END),
+    CONSTRAINT payment_attempts_settled_iff_known CHECK ((status IN ('pending', 'action_required',
+        'processing')) = (settled_at IS NULL)),
+    CONSTRAINT payment_attempts_status CHECK (status IN ('pending', 'action_required', 'processing',
+        'succeeded', 'failed', 'canceled'))
 );
-CREATE UNIQUE INDEX payment_attempts_one_pending ON payment_attempts (account_id, invoice_id)
-    WHERE status = 'pending';
-CREATE UNIQUE INDEX payment_attempts_paid_once ON payment_attempts (account_id, invoice_id)
-    WHERE status = 'succeeded';
 CREATE INDEX payment_attempts_by_invoice ON payment_attempts (account_id, invoice_id, id);
-CREATE INDEX payment_attempts_unsettled ON payment_attempts (leased_until) WHERE status =
-    'pending';
+CREATE UNIQUE INDEX payment_attempts_one_under_way ON payment_attempts (account_id,
+    payment_intent_id) WHERE status IN ('pending', 'processing');
+CREATE UNIQUE INDEX payment_attempts_one_action ON payment_attempts (account_id,
+    payment_intent_id) WHERE status = 'action_required';
+CREATE UNIQUE INDEX payment_attempts_paid_once ON payment_attempts (account_id,
+    payment_intent_id) WHERE status = 'succeeded';
+CREATE INDEX payment_attempts_by_intent ON payment_attempts (account_id, payment_intent_id, id);
+CREATE INDEX payment_attempts_unsettled ON payment_attempts (account_id, leased_until) WHERE
+    status IN ('pending', 'action_required', 'processing');
+CREATE INDEX payment_attempts_by_customer ON payment_attempts (account_id, customer_id, id)
+    WHERE customer_id IS NOT NULL;
 
 CREATE TABLE events (
     account_id      integer     NOT NULL,
@@ -1002,7 +1076,7 @@ CREATE TABLE balance_transactions (
     CONSTRAINT balance_transactions_of_an_invoice CHECK ((reason IN ('applied_to_invoice',
         'unapplied_from_invoice')) <= (invoice_id IS NOT NULL)),
     CONSTRAINT balance_transactions_reason CHECK (reason IN ('initial', 'adjustment',
-        'applied_to_invoice', 'unapplied_from_invoice', 'credit_note'))
+        'applied_to_invoice', 'unapplied_from_invoice', 'credit_note', 'invoice_overpaid'))
 );
 CREATE INDEX balance_transactions_by_customer ON balance_transactions (account_id, customer_id,
     id);
@@ -1094,14 +1168,15 @@ CREATE TABLE credit_notes (
     effective_at           timestamptz NOT NULL,
     created_at             timestamptz NOT NULL,
     voided_at              timestamptz,
+    refund_amount          bigint      NOT NULL DEFAULT 0,
     CONSTRAINT credit_notes_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT credit_notes_number_once UNIQUE (account_id, number),
     CONSTRAINT credit_notes_sequence_once UNIQUE (account_id, invoice_id, sequence),
     CONSTRAINT credit_notes_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
     CONSTRAINT credit_notes_amounts_sum CHECK (total = (pre_payment_amount + credit_amount +
-        out_of_band_amount) AND total > 0 AND pre_payment_amount >= 0 AND credit_amount >= 0 AND
-        out_of_band_amount >= 0),
+        out_of_band_amount + refund_amount) AND total > 0 AND pre_payment_amount >= 0 AND
+        credit_amount >= 0 AND out_of_band_amount >= 0 AND refund_amount >= 0),
     CONSTRAINT credit_notes_status CHECK (status IN ('issued', 'void')),
     CONSTRAINT credit_notes_void_iff_voided CHECK ((status = 'void') = (voided_at IS NOT NULL))
 );
@@ -1135,13 +1210,14 @@ CREATE TABLE ledger_transactions (
     id          object_id   NOT NULL,
     kind        text        NOT NULL,
     source_id   object_id   NOT NULL,
-    customer_id object_id   NOT NULL,
+    customer_id object_id,
     invoice_id  object_id,
     currency    text        NOT NULL,
     created_at  timestamptz NOT NULL,
     CONSTRAINT ledger_transactions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT ledger_transactions_kind CHECK (kind IN ('invoice_finalized', 'invoice_voided',
-        'invoice_uncollectible', 'payment', 'payment_out_of_band', 'credit_note',
+        'invoice_uncollectible', 'payment', 'payment_out_of_band', 'payment_unapplied',
+        'payment_applied', 'payment_excess', 'refund', 'refund_failed', 'credit_note',
         'credit_note_voided', 'balance_adjusted', 'credit_granted', 'credit_expired',
         'credit_voided'))
 );
@@ -1161,14 +1237,15 @@ CREATE TABLE ledger_entries (
     ledger_account text        NOT NULL,
     currency       text        NOT NULL,
     amount         bigint      NOT NULL,
-    customer_id    object_id   NOT NULL,
+    customer_id    object_id,
     period_start   timestamptz,
     period_end     timestamptz,
     created_at     timestamptz NOT NULL,
     CONSTRAINT ledger_entries_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT ledger_entries_account CHECK (ledger_account IN ('receivable', 'cash',
-        'cash_out_of_band', 'deferred_revenue', 'tax_payable', 'customer_credit', 'credit_grants',
-        'revenue', 'promotions', 'balance_adjustments', 'bad_debt')),
+        'cash_out_of_band', 'unapplied_payments', 'refunds', 'deferred_revenue', 'tax_payable',
+        'customer_credit', 'credit_grants', 'revenue', 'promotions', 'balance_adjustments',
+        'bad_debt')),
     CONSTRAINT ledger_entries_deferred_iff_period CHECK ((ledger_account = 'deferred_revenue') =
         (period_start IS NOT NULL) AND (period_start IS NULL) = (period_end IS NULL)),
     CONSTRAINT ledger_entries_period_ordered CHECK (period_start < period_end)
@@ -1230,3 +1307,322 @@ CREATE INDEX subscription_schedules_due ON subscription_schedules (account_id, d
     due_at IS NOT NULL AND clock_id IS NULL AND parked IS NULL;
 CREATE INDEX subscription_schedules_due_on_clock ON subscription_schedules (account_id,
     clock_id, due_at) WHERE due_at IS NOT NULL AND clock_id IS NOT NULL AND parked IS NULL;
+
+CREATE TABLE webhook_endpoints (
+    account_id            integer     NOT NULL,
+    id                    object_id   NOT NULL,
+    url                   text        NOT NULL,
+    enabled_events        jsonb       NOT NULL,
+    facade                text        NOT NULL,
+    payload               text        NOT NULL,
+    api_version           text,
+    description           text,
+    metadata              jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    status                text        NOT NULL,
+    secret                bytea,
+    previous_secret       bytea,
+    previous_secret_until timestamptz,
+    failing_since         timestamptz,
+    created_at            timestamptz NOT NULL,
+    deleted_at            timestamptz,
+    CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT webhook_endpoints_account_id_fkey FOREIGN KEY (account_id) REFERENCES
+        accounts(account_id),
+    CONSTRAINT webhook_endpoints_deleted_are_disabled CHECK (deleted_at IS NULL OR status =
+        'disabled'),
+    CONSTRAINT webhook_endpoints_facade CHECK (facade IN ('stripe', 'frame')),
+    CONSTRAINT webhook_endpoints_payload CHECK (payload IN ('snapshot', 'thin')),
+    CONSTRAINT webhook_endpoints_previous_secret_for_a_time CHECK ((previous_secret IS NULL) =
+        (previous_secret_until IS NULL)),
+    CONSTRAINT webhook_endpoints_secret_forgotten_iff_deleted CHECK ((secret IS NULL) = (deleted_at
+        IS NOT NULL)),
+    CONSTRAINT webhook_endpoints_status CHECK (status IN ('enabled', 'disabled'))
+);
+
+CREATE TABLE webhook_deliveries (
+    account_id  integer     NOT NULL,
+    id          object_id   NOT NULL,
+    sequence    bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+    endpoint_id object_id   NOT NULL,
+    event_id    object_id   NOT NULL,
+    subject_id  object_id   NOT NULL,
+    status      text        NOT NULL DEFAULT 'pending',
+    due_at      timestamptz DEFAULT '1970-01-01 00:00:00+00'::timestamptz,
+    attempts    integer     NOT NULL DEFAULT 0,
+    failures    integer     NOT NULL DEFAULT 0,
+    created_at  timestamptz NOT NULL,
+    settled_at  timestamptz,
+    CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT webhook_deliveries_due_only_while_pending CHECK (due_at IS NULL OR status =
+        'pending'),
+    CONSTRAINT webhook_deliveries_settled_iff_not_pending CHECK ((status = 'pending') = (settled_at
+        IS NULL)),
+    CONSTRAINT webhook_deliveries_status CHECK (status IN ('pending', 'delivered', 'failed'))
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (account_id, endpoint_id, due_at,
+    sequence) WHERE due_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (account_id, endpoint_id,
+    subject_id, sequence) WHERE status = 'pending';
+CREATE INDEX webhook_deliveries_by_event ON webhook_deliveries (account_id, event_id);
+CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries (account_id, endpoint_id, id);
+
+CREATE TABLE webhook_attempts (
+    account_id   integer     NOT NULL,
+    delivery_id  object_id   NOT NULL,
+    number       integer     NOT NULL,
+    attempted_at timestamptz NOT NULL,
+    duration_ms  integer     NOT NULL,
+    status_code  integer,
+    error        text,
+    response     text,
+    CONSTRAINT webhook_attempts_pkey PRIMARY KEY (account_id, delivery_id, number),
+    CONSTRAINT webhook_attempts_account_id_delivery_id_fkey FOREIGN KEY (account_id, delivery_id)
+        REFERENCES webhook_deliveries(account_id, id) ON DELETE CASCADE
+);
+
+CREATE TABLE retention_marks (
+    account_id integer   NOT NULL,
+    kind       text      NOT NULL,
+    first_id   object_id NOT NULL,
+    CONSTRAINT retention_marks_pkey PRIMARY KEY (account_id, kind),
+    CONSTRAINT retention_marks_kind CHECK (kind = 'events')
+);
+
+CREATE TABLE event_destinations (
+    account_id integer     NOT NULL,
+    id         object_id   NOT NULL,
+    name       text        NOT NULL,
+    updated_at timestamptz NOT NULL,
+    CONSTRAINT event_destinations_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT event_destinations_account_id_id_fkey FOREIGN KEY (account_id, id) REFERENCES
+        webhook_endpoints(account_id, id)
+);
+
+CREATE TABLE payment_intents (
+    account_id          integer     NOT NULL,
+    id                  object_id   NOT NULL,
+    customer_id         object_id,
+    clock_id            object_id,
+    invoice_id          object_id,
+    amount              bigint      NOT NULL,
+    amount_received     bigint      NOT NULL DEFAULT 0,
+    currency            text        NOT NULL,
+    status              text        NOT NULL,
+    client_secret       text        NOT NULL,
+    payment_method_id   object_id,
+    latest_attempt_id   object_id,
+    last_error          json,
+    next_action         json,
+    setup_future_usage  text,
+    description         text,
+    metadata            jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    cancellation_reason text,
+    created_at          timestamptz NOT NULL,
+    canceled_at         timestamptz,
+    paid_at             timestamptz,
+    amount_applied      bigint      NOT NULL DEFAULT 0,
+    CONSTRAINT payment_intents_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT payment_intents_amount_positive CHECK (amount > 0),
+    CONSTRAINT payment_intents_applied_to_an_invoice CHECK (invoice_id IS NOT NULL OR amount_applied
+        = 0),
+    CONSTRAINT payment_intents_applied_within_received CHECK (amount_applied >= 0 AND amount_applied
+        <= amount_received),
+    CONSTRAINT payment_intents_canceled_iff_canceled_at CHECK ((status = 'canceled') = (canceled_at
+        IS NOT NULL)),
+    CONSTRAINT payment_intents_received_iff_succeeded CHECK ((status = 'succeeded') =
+        (amount_received > 0)),
+    CONSTRAINT payment_intents_received_within_amount CHECK (amount_received >= 0 AND
+        amount_received <= amount),
+    CONSTRAINT payment_intents_status CHECK (status IN ('requires_payment_method',
+        'requires_confirmation', 'requires_action', 'processing', 'succeeded', 'canceled')),
+    CONSTRAINT payment_intents_succeeded_iff_paid_at CHECK ((status = 'succeeded') = (paid_at IS NOT
+        NULL))
+);
+CREATE INDEX payment_intents_by_customer ON payment_intents (account_id, customer_id, id) WHERE
+    customer_id IS NOT NULL;
+CREATE INDEX payment_intents_by_invoice ON payment_intents (account_id, invoice_id) WHERE
+    invoice_id IS NOT NULL;
+CREATE INDEX payment_intents_as_invoice_payments ON payment_intents (account_id, ('inpay_' ||
+    substr(id::text, 4))) WHERE invoice_id IS NOT NULL;
+
+CREATE TABLE retry_schedules (
+    account_id    integer     NOT NULL,
+    id            object_id   NOT NULL,
+    kind          text        NOT NULL,
+    created_at    timestamptz NOT NULL,
+    name          text,
+    "window"      text,
+    days          smallint[],
+    after_retries text        NOT NULL DEFAULT 'past_due',
+    segment       jsonb,
+    metadata      jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    CONSTRAINT retry_schedules_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT retry_schedules_after_retries CHECK (after_retries IN ('past_due', 'unpaid',
+        'cancel', 'pause')),
+    CONSTRAINT retry_schedules_days_iff_listed CHECK ((kind = 'list') = (days IS NOT NULL) AND
+        COALESCE(cardinality(days), 1) >= 1 AND COALESCE(cardinality(days), 1) <= 20),
+    CONSTRAINT retry_schedules_kind CHECK (kind IN ('window', 'daily', 'list')),
+    CONSTRAINT retry_schedules_window CHECK ("window" IN ('1_week', '2_weeks', '3_weeks', '1_month',
+        '2_months')),
+    CONSTRAINT retry_schedules_window_iff_of_one CHECK ((kind = 'window') = ("window" IS NOT NULL))
+);
+
+CREATE TABLE payment_records (
+    account_id        integer     NOT NULL,
+    id                object_id   NOT NULL,
+    customer_id       object_id,
+    clock_id          object_id,
+    invoice_id        object_id,
+    amount            bigint      NOT NULL,
+    amount_applied    bigint      NOT NULL DEFAULT 0,
+    currency          text        NOT NULL,
+    method            text        NOT NULL,
+    reference         text,
+    customer_details  json,
+    customer_presence text,
+    description       text,
+    metadata          jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    paid_at           timestamptz NOT NULL,
+    attached_at       timestamptz,
+    created_at        timestamptz NOT NULL,
+    CONSTRAINT payment_records_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT payment_records_amount_positive CHECK (amount > 0),
+    CONSTRAINT payment_records_applied_to_an_invoice CHECK (invoice_id IS NOT NULL OR amount_applied
+        = 0),
+    CONSTRAINT payment_records_applied_within_amount CHECK (amount_applied >= 0 AND amount_applied
+        <= amount),
+    CONSTRAINT payment_records_attached_iff_invoice CHECK ((invoice_id IS NULL) = (attached_at IS
+        NULL))
+);
+CREATE INDEX payment_records_by_invoice ON payment_records (account_id, invoice_id) WHERE
+    invoice_id IS NOT NULL;
+CREATE INDEX payment_records_as_invoice_payments ON payment_records (account_id, ('inpay_' ||
+    substr(id::text, 4))) WHERE invoice_id IS NOT NULL;
+
+CREATE TABLE refunds (
+    account_id        integer     NOT NULL,
+    id                object_id   NOT NULL,
+    attempt_id        object_id   NOT NULL,
+    payment_intent_id object_id   NOT NULL,
+    invoice_id        object_id,
+    customer_id       object_id,
+    clock_id          object_id,
+    payment_method_id object_id   NOT NULL,
+    gateway           text        NOT NULL,
+    charge_reference  text        NOT NULL,
+    amount            bigint      NOT NULL,
+    amount_of_credit  bigint      NOT NULL DEFAULT 0,
+    currency          text        NOT NULL,
+    status            text        NOT NULL,
+    reason            text,
+    failure_code      text,
+    failure_message   text,
+    gateway_reference text,
+    metadata          jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    asked             integer     NOT NULL DEFAULT 0,
+    leased_until      timestamptz,
+    created_at        timestamptz NOT NULL,
+    settled_at        timestamptz,
+    CONSTRAINT refunds_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT refunds_amount_positive CHECK (amount > 0),
+    CONSTRAINT refunds_credit_within_amount CHECK (amount_of_credit >= 0 AND amount_of_credit <=
+        amount),
+    CONSTRAINT refunds_leased_iff_pending CHECK ((status = 'pending') = (leased_until IS NOT NULL)),
+    CONSTRAINT refunds_settled_iff_known CHECK ((status = 'pending') = (settled_at IS NULL)),
+    CONSTRAINT refunds_status CHECK (status IN ('pending', 'succeeded', 'failed'))
+);
+CREATE INDEX refunds_by_attempt ON refunds (account_id, attempt_id);
+CREATE INDEX refunds_by_intent ON refunds (account_id, payment_intent_id, id);
+CREATE INDEX refunds_pending ON refunds (account_id, leased_until) WHERE status = 'pending';
+
+CREATE TABLE credit_note_refunds (
+    account_id     integer   NOT NULL,
+    credit_note_id object_id NOT NULL,
+    refund_id      object_id NOT NULL,
+    amount         bigint    NOT NULL,
+    CONSTRAINT credit_note_refunds_pkey PRIMARY KEY (account_id, credit_note_id, refund_id),
+    CONSTRAINT credit_note_refunds_amount_positive CHECK (amount > 0)
+);
+CREATE INDEX credit_note_refunds_by_refund ON credit_note_refunds (account_id, refund_id);
+
+CREATE TABLE payment_gateways (
+    account_id  integer     NOT NULL,
+    id          object_id   NOT NULL,
+    name        text        NOT NULL,
+    kind        text        NOT NULL,
+    credentials bytea       NOT NULL,
+    hint        text        NOT NULL,
+    base_url    text,
+    is_default  boolean     NOT NULL DEFAULT false,
+    metadata    jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT payment_gateways_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT payment_gateways_name_once UNIQUE (account_id, name),
+    CONSTRAINT payment_gateways_kind CHECK (kind IN ('stripe', 'frame')),
+    CONSTRAINT payment_gateways_name_is_not_built_in CHECK (name <> ALL (ARRAY['test', 'manual']))
+);
+CREATE UNIQUE INDEX payment_gateways_one_default ON payment_gateways (account_id) WHERE
+    is_default;
+
+CREATE TABLE setup_intents (
+    account_id           integer     NOT NULL,
+    id                   object_id   NOT NULL,
+    customer_id          object_id,
+    clock_id             object_id,
+    subscription_id      object_id,
+    usage                text        NOT NULL,
+    status               text        NOT NULL,
+    client_secret        text        NOT NULL,
+    payment_method_id    object_id,
+    latest_attempt_id    object_id,
+    last_error           json,
+    next_action          json,
+    payment_method_types text[],
+    description          text,
+    metadata             jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    cancellation_reason  text,
+    created_at           timestamptz NOT NULL,
+    canceled_at          timestamptz,
+    CONSTRAINT setup_intents_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT setup_intents_canceled_iff_canceled_at CHECK ((status = 'canceled') = (canceled_at IS
+        NOT NULL)),
+    CONSTRAINT setup_intents_status CHECK (status IN ('requires_payment_method',
+        'requires_confirmation', 'requires_action', 'processing', 'succeeded', 'canceled')),
+    CONSTRAINT setup_intents_succeeded_with_a_method CHECK (status <> 'succeeded' OR
+        payment_method_id IS NOT NULL),
+    CONSTRAINT setup_intents_usage CHECK (usage IN ('off_session', 'on_session'))
+);
+CREATE INDEX setup_intents_by_customer ON setup_intents (account_id, customer_id, id) WHERE
+    customer_id IS NOT NULL;
+CREATE UNIQUE INDEX setup_intents_one_open_per_subscription ON setup_intents (account_id,
+    subscription_id) WHERE subscription_id IS NOT NULL AND (status <> ALL (ARRAY['succeeded',
+    'canceled']));
+
+CREATE TABLE setup_attempts (
+    account_id        integer     NOT NULL,
+    id                object_id   NOT NULL,
+    setup_intent_id   object_id   NOT NULL,
+    customer_id       object_id,
+    payment_method_id object_id   NOT NULL,
+    gateway           text        NOT NULL,
+    gateway_token     text        NOT NULL,
+    status            text        NOT NULL,
+    gateway_reference text,
+    failure_code      text,
+    decline_code      text,
+    failure_message   text,
+    next_action       json,
+    leased_until      timestamptz,
+    attempted_at      timestamptz NOT NULL,
+    settled_at        timestamptz,
+    CONSTRAINT setup_attempts_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT setup_attempts_settled_iff_known CHECK ((status IN ('pending', 'action_required',
+        'processing')) = (settled_at IS NULL)),
+    CONSTRAINT setup_attempts_status CHECK (status IN ('pending', 'action_required', 'processing',
+        'succeeded', 'failed', 'canceled'))
+);
+CREATE UNIQUE INDEX setup_attempts_one_under_way ON setup_attempts (account_id, setup_intent_id)
+    WHERE status IN ('pending', 'action_required', 'processing');
+CREATE INDEX setup_attempts_by_intent ON setup_attempts (account_id, setup_intent_id, id);
+CREATE INDEX setup_attempts_unsettled ON setup_attempts (account_id, leased_until) WHERE status
+    IN ('pending', 'action_required', 'processing');

@@ -23,6 +23,7 @@ ANEW = {
     "POST /v1/invoices/create_preview": "nothing is written",
     "POST /v1/credit_notes/preview": "nothing is written",
     "POST /v1/payment_intents/{intent}/capture": "it is always refused",
+    "POST /v1/refunds/{refund}/cancel": "it is always refused",
     "POST /v2/billing/meter_event_session": "a token is nobody's to keep; another is opened",
     "POST /v2/billing/meter_event_stream": "events are known by their identifiers",
 }
@@ -254,6 +255,20 @@ def waiting_intent(shop: Shop) -> str:
     return shop.new("/v1/payment_intents", **given)
 
 
+def paid_intent(shop: Shop) -> str:
+    given = {"amount": "500", "currency": "usd", "payment_method": "pm_card_visa"}
+    return shop.new("/v1/payment_intents", **given, confirm="true")
+
+
+REPORTED: Given = {
+    "amount_requested": {"value": "500", "currency": "usd"},
+    "initiated_at": "1767225600",
+    "guaranteed": {"guaranteed_at": "1767225600"},
+    "outcome": "guaranteed",
+    "payment_method_details": {"type": "custom"},
+}
+
+
 def subscription_id(shop: Shop) -> str:
     return str(shop.subscription()["id"])
 
@@ -410,6 +425,16 @@ EXAMPLES: dict[str, Example] = {
     "POST /v1/invoices/{invoice}/update_lines": update_lines,
     "POST /v1/invoices/{invoice}/remove_lines": remove_lines,
     "POST /v1/invoices/{invoice}/lines/{line}": update_line,
+    "POST /v1/invoices/{invoice}/record_payment": at("invoice", Shop.open_invoice, amount="40"),
+    "POST /v1/invoices/{invoice}/attach_payment": lambda shop: (
+        {"invoice": shop.open_invoice()},
+        {"payment_intent": paid_intent(shop)},
+    ),
+    "POST /v1/payment_records/report_payment": to(**REPORTED),
+    "POST /v1/refunds": lambda shop: ({}, {"payment_intent": paid_intent(shop), "amount": "50"}),
+    "POST /v1/refunds/{refund}": at(
+        "refund", lambda shop: shop.new("/v1/refunds", payment_intent=paid_intent(shop)), **LABEL
+    ),
     "POST /v1/credit_notes": lambda shop: (
         {},
         {"invoice": shop.open_invoice(), "amount": "100"},

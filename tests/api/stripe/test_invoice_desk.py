@@ -344,7 +344,10 @@ def test_settings(desk: Desk, http: httpx.Client) -> None:
         "object": "billing_settings",
         "invoice_numbering": "customer",
         "invoice_prefix": None,
+        "invoice_reminder_days": [],
+        "invoice_upcoming_days": 7,
         "next_invoice_sequence": 1,
+        "retry_schedule": None,
         "time_zone": "UTC",
     }
     for asked, param in [

@@ -23,6 +23,15 @@ OURS = sorted(
 
 # Objects within ours that never have the id that the SDK speaks of.
 NEVER = {
+    ("payment_method", "sepa_debit.generated_from.charge"),
+    ("payment_method", "sepa_debit.generated_from.setup_attempt"),
+    ("payment_record", "payment_method_details.bancontact.generated_sepa_debit"),
+    ("payment_record", "payment_method_details.ideal.generated_sepa_debit"),
+    ("payment_record", "payment_method_details.sofort.generated_sepa_debit"),
+    ("setup_attempt", "payment_method_details.bancontact.generated_sepa_debit"),
+    ("setup_attempt", "payment_method_details.card_present.generated_card"),
+    ("setup_attempt", "payment_method_details.ideal.generated_sepa_debit"),
+    ("setup_attempt", "payment_method_details.sofort.generated_sepa_debit"),
     ("charge", "payment_method_details.bancontact.generated_sepa_debit"),
     ("charge", "payment_method_details.ideal.generated_sepa_debit"),
     ("charge", "payment_method_details.sofort.generated_sepa_debit"),

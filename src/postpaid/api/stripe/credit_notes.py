@@ -251,9 +251,7 @@ def from_stripe(params: NotePreview) -> NewCreditNote:
         credit_amount=params.credit_amount,
         out_of_band_amount=params.out_of_band_amount,
         refund_amount=params.refund_amount,
-        refunds=[
-            AskedRefund(each.refund, each.amount_refunded) for each in params.refunds or ()
-        ],
+        refunds=[AskedRefund(each.refund, each.amount_refunded) for each in params.refunds or ()],
         reason=params.reason,
         memo=params.memo,
         effective_at=params.effective_at,
@@ -320,9 +318,7 @@ def render_many(conn: Connection, act: Act, shown: Sequence[CreditNote]) -> list
     rates = _rates(conn, act, shown)
     refunded = [each.id for each in shown if each.refund_amount]
     back = refunds.of_notes(conn, act.account_id, refunded) if refunded else {}
-    return [
-        to_stripe(each, rates, back.get(each.id, ()), livemode=act.livemode) for each in shown
-    ]
+    return [to_stripe(each, rates, back.get(each.id, ()), livemode=act.livemode) for each in shown]
 
 
 def _rates(conn: Connection, act: Act, shown: Sequence[CreditNote]) -> TaxRates:

@@ -112,9 +112,7 @@ def update(call: Call, params: SubscriptionItemUpdate, item: str) -> dict[str, A
     def begin(conn: Connection) -> Changed:
         subscription, _ = _find(conn, call.act, item)
         asked = _item(params, id=item)
-        return _change(
-            conn, call.act, subscription, asked, params, off_session=params.off_session
-        )
+        return _change(conn, call.act, subscription, asked, params, off_session=params.off_session)
 
     return made(call, begin, lambda conn: _one(conn, call.act, item))
 

@@ -8,14 +8,12 @@ clients, so a request that may still be on its way is waited for before it is ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from postpaid import clock
 from postpaid.outside.gateways.protocol import (
     Absent,
     ChargeRequest,
@@ -32,7 +30,7 @@ KIND = "frame"
 BASE_URL = "https://api.framepayments.com"
 CONNECT_S, ANSWER_S = 5, 30
 ON_ITS_WAY_S = 120  # a request that is not there by then was lost
-SKEW_S = 86_400  # by so much our clock and Frame's may differ, and what a request's age misses
+SKEW_S = 86_400  # by so much a request may be older than it says: a customer's clock stands still
 PAGE, PAGES_MAX = 100, 50
 OURS = "postpaid_attempt"  # a refund's metadata that has our key, for it has no reference
 REASONS = ("requested_by_customer", "duplicate", "fraudulent")  # Frame: of a refund
@@ -74,10 +72,8 @@ class FrameGateway:
         *,
         base_url: str | None = None,
         timeout_s: tuple[float, float] = (CONNECT_S, ANSWER_S),
-        now: Callable[[], datetime] = clock.now,
     ) -> None:
         self.name = name
-        self._now = now
         connect_s, answer_s = timeout_s
         self._http = httpx.Client(
             base_url=base_url or BASE_URL,
@@ -112,11 +108,14 @@ class FrameGateway:
         def answer() -> Outcome | Absent:
             if reference is not None:
                 return _outcome_of(self._send("GET", f"/v1/transfers/{quote(reference, safe='')}"))
-            since = self._now().timestamp() - request.age_s - SKEW_S
+            since = None
             for each in self._each("/v1/transfers"):
                 if each.get("reference") == request.idempotency_key:
                     return _outcome_of(each)
-                if each.get("created", since) < since:
+                made = each.get("created", 0)
+                if since is None:  # the newest was made by now, which so needs no clock
+                    since = made - request.age_s - SKEW_S
+                if made < since:
                     break
             return self._missing(request.age_s)
 
