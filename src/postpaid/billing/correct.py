@@ -28,8 +28,9 @@ FORGIVEN = "user_forgiven"  # Stripe's word for what a person gave up
 def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
     """Make the invoices as if never owed; what they billed may be billed again.
 
-    What was paid of them, and did not go back, is their customers' credit. The caller holds the customers' locks. Raises ``ActionNotAllowed`` by the status table, and
-    ``Conflict`` while a payment is under way whose outcome nobody knows yet.
+    What was paid of them, and did not go back, is their customers' credit. The caller holds the
+    customers' locks. Raises ``ActionNotAllowed`` by the status table, and ``Conflict`` while a
+    payment is under way whose outcome nobody knows yet.
     """
     if not wrong:
         return []

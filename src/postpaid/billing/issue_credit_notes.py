@@ -80,9 +80,10 @@ class NewCreditNote:
 def issue(conn: Connection, act: Act, asked: NewCreditNote) -> CreditNote:
     """Issue a credit note. What is not paid yet of the invoice falls by it first (Stripe).
 
-    Refunds that it makes are written; ``ask_refunds`` after the commit. An invoice of which nothing remains to be paid is paid. Raises ``NotFound``; ``InvalidRequest``
-    for more than the invoice has left, or amounts that do not sum; ``ActionNotAllowed`` for an
-    invoice that is neither open nor paid; ``Conflict`` while a payment is under way.
+    Refunds that it makes are written; ``ask_refunds`` after the commit. An invoice of which nothing
+    remains to be paid is paid. Raises ``NotFound``; ``InvalidRequest`` for more than the invoice
+    has left, or amounts that do not sum; ``ActionNotAllowed`` for an invoice that is neither open
+    nor paid; ``Conflict`` while a payment is under way.
     """
     # Read.
     [invoice], locked = lock_invoices(conn, act, [asked.invoice_id])

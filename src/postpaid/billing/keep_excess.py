@@ -73,9 +73,7 @@ def keep_excess(conn: Connection, act: Act, excess: Sequence[Excess]) -> None:
         movements.append(movement)
         if not each.is_posted:
             transactions.append(
-                excess_payment(
-                    movement, source_id=each.source_id, was_unapplied=each.was_unapplied
-                )
+                excess_payment(movement, source_id=each.source_id, was_unapplied=each.was_unapplied)
             )
 
     # Write.

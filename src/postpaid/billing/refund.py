@@ -52,8 +52,10 @@ def refund(conn: Connection, act: Act, asked: NewRefund) -> Refund:
     """Write a refund; ``ask_refunds`` after the commit.
 
     It does not lower the invoice (Stripe): a credit note does. Money that nobody owed, and that
-    became the customer's credit, is taken off the balance again as far as it is still there. Raises
-    ``NotFound``, and ``InvalidRequest`` for a charge that did not succeed, or of which less is left.
+    became the customer's credit, is taken off the balance again as far as it is still there.
+
+    Raises ``NotFound``, and ``InvalidRequest`` for a charge that did not succeed, or of which less
+    is left.
     """
     # Read. The customer is locked first, then the attempt, which may be no customer's.
     found = _find(conn, act, asked)
@@ -196,7 +198,7 @@ def move_credit(
     owners: Mapping[str, Customer],
     amounts: Sequence[tuple[Refund, int]],
 ) -> None:
-    """Move these locked customers' balances by so much for each refund; what is zero is left out."""
+    """Move these locked customers' balances by so much for each refund, zero left out."""
     moving = [(each, amount) for each, amount in amounts if amount and each.customer_id]
     if not moving:
         return

@@ -243,8 +243,8 @@ def split(invoice: Invoice, total: int, *, credit: int, out_of_band: int, refund
     if credit + out_of_band + refund != total - pre_payment:
         raise InvalidRequest(
             "The sum of `credit_amount`, `refund_amount` and `out_of_band_amount` "
-            f"({_money(credit + out_of_band + refund, invoice)}) must equal the part of the credit note "
-            f"that was paid already ({_money(total - pre_payment, invoice)}).",
+            f"({_money(credit + out_of_band + refund, invoice)}) must equal the part of the credit "
+            f"note that was paid already ({_money(total - pre_payment, invoice)}).",
             param="credit_amount"
             if credit
             else "out_of_band_amount"

@@ -29,7 +29,7 @@ SELECT concat_ws(' ', 'CREATE DOMAIN', quote_ident(t.typname), 'AS',
  ORDER BY t.oid
 """
 
-# In the order in which they were made: what a table refers to comes before it.
+# In the order in which they were made, so that mostly what a table refers to comes before it.
 TABLES = """
 SELECT oid, quote_ident(relname),
        concat(' WITH (' || array_to_string(reloptions, ', ') || ')',
@@ -86,8 +86,20 @@ CONSTRAINTS = """
 SELECT 'CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid, true)
   FROM pg_constraint
  WHERE conrelid = %(table)s
-   AND contype IN ('p', 'u', 'f', 'c')
+   AND (contype IN ('p', 'u', 'c') OR contype = 'f' AND confrelid <= conrelid)
  ORDER BY strpos('pufc', contype::text), conname
+"""
+
+# What an older table refers to this one by.
+KEYS_TO = """
+SELECT 'ALTER TABLE ' || conrelid::regclass::text || ' ADD CONSTRAINT ' || quote_ident(conname)
+       || ' ' || pg_get_constraintdef(oid, true)
+  FROM pg_constraint
+ WHERE confrelid = %(table)s
+   AND contype = 'f'
+   AND conrelid < confrelid
+   AND conparentid = 0
+ ORDER BY conrelid, conname
 """
 
 INDEXES = """
@@ -134,6 +146,7 @@ def _table(conn: Connection, table: int, name: str, options: str | None) -> str:
     for (text,) in conn.execute(INDEXES, of):
         lines.append(f"{_readable(text.replace(' ON ONLY ', ' ON '))};")
     lines += [f"{text};" for (text,) in conn.execute(PARTITIONS, of)]
+    lines += [f"{_readable(text)};" for (text,) in conn.execute(KEYS_TO, of)]
     lines += [f"{_readable(text)};" for (text,) in conn.execute(TRIGGERS, of)]
     return "\n".join(lines)
 

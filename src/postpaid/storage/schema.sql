@@ -115,8 +115,6 @@ CREATE TABLE accounts (
     CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
     CONSTRAINT accounts_id_once UNIQUE (id),
     CONSTRAINT accounts_one_per_name_and_mode UNIQUE (name, livemode),
-    CONSTRAINT accounts_retry_schedule FOREIGN KEY (account_id, retry_schedule_id) REFERENCES
-        retry_schedules(account_id, id),
     CONSTRAINT accounts_invoice_numbering CHECK (invoice_numbering IN ('customer', 'account')),
     CONSTRAINT accounts_numbering_has_a_prefix CHECK (invoice_numbering = 'customer' OR
         invoice_prefix IS NOT NULL),
@@ -483,8 +481,6 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscriptions_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
-    CONSTRAINT subscriptions_retry_schedule FOREIGN KEY (account_id, retry_schedule_id) REFERENCES
-        retry_schedules(account_id, id),
     CONSTRAINT subscriptions_billing_mode CHECK (billing_mode IN ('flexible', 'classic')),
     CONSTRAINT subscriptions_closes_until_ended CHECK (ended_at IS NULL OR closes_at IS NULL),
     CONSTRAINT subscriptions_collection CHECK ((collection_method IN ('charge_automatically',
@@ -1466,6 +1462,10 @@ CREATE TABLE retry_schedules (
         '2_months')),
     CONSTRAINT retry_schedules_window_iff_of_one CHECK ((kind = 'window') = ("window" IS NOT NULL))
 );
+ALTER TABLE accounts ADD CONSTRAINT accounts_retry_schedule FOREIGN KEY (account_id,
+    retry_schedule_id) REFERENCES retry_schedules(account_id, id);
+ALTER TABLE subscriptions ADD CONSTRAINT subscriptions_retry_schedule FOREIGN KEY (account_id,
+    retry_schedule_id) REFERENCES retry_schedules(account_id, id);
 
 CREATE TABLE payment_records (
     account_id        integer     NOT NULL,
