@@ -70,7 +70,9 @@ SELECT quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
        concat_ws(' ', 'COLLATE ' || quote_ident(c.collname),
                  CASE WHEN a.attnotnull THEN 'NOT NULL' END,
                  CASE WHEN a.attidentity = 'a' THEN 'GENERATED ALWAYS AS IDENTITY' END,
-                 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid))
+                 CASE WHEN a.attgenerated = '' THEN 'DEFAULT '
+                      ELSE 'GENERATED ALWAYS AS (' END || pg_get_expr(d.adbin, d.adrelid, true),
+                 CASE WHEN a.attgenerated <> '' THEN ') STORED' END)
   FROM pg_attribute a
   JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_collation c ON c.oid = a.attcollation AND a.attcollation <> t.typcollation
@@ -110,6 +112,14 @@ SELECT pg_get_indexdef(indexrelid, 0, true)
  ORDER BY indexrelid
 """
 
+VIEWS = """
+SELECT 'CREATE VIEW ' || quote_ident(relname) || ' AS' || chr(10) || pg_get_viewdef(oid, 96)
+  FROM pg_class
+ WHERE relnamespace = 'public'::regnamespace
+   AND relkind = 'v'
+ ORDER BY oid
+"""
+
 FUNCTIONS = """
 SELECT replace(pg_get_functiondef(oid), 'FUNCTION public.', 'FUNCTION ')
   FROM pg_proc
@@ -132,7 +142,8 @@ def render(conn: Connection) -> str:
     functions = [f"{text.strip()};" for (text,) in conn.execute(FUNCTIONS)]
     tables = [_table(conn, *row) for row in conn.execute(TABLES).fetchall()]
     sequences = [f"{text};" for (text,) in conn.execute(SEQUENCES)]
-    return "\n\n".join([HEADER, *domains, *functions, *sequences, *tables]) + "\n"
+    views = [_plain(text) for (text,) in conn.execute(VIEWS)]
+    return "\n\n".join([HEADER, *domains, *functions, *sequences, *tables, *views]) + "\n"
 
 
 def _table(conn: Connection, table: int, name: str, options: str | None) -> str:
@@ -152,10 +163,13 @@ def _table(conn: Connection, table: int, name: str, options: str | None) -> str:
 
 
 def _readable(text: str) -> str:
+    return "\n".join(WRAPPER.wrap(_plain(text).replace(" USING btree", "")))
+
+
+def _plain(text: str) -> str:
     text = re.sub(r"('[^']*')::text\b(?!\[)", r"\1", text)
     text = re.sub(r"= ANY \(ARRAY\[([^]]*)\]\)", r"IN (\1)", text)
-    text = re.sub(r"timestamp(\(\d\))? with time zone", r"timestamptz\1", text)
-    return "\n".join(WRAPPER.wrap(text.replace(" USING btree", "")))
+    return re.sub(r"timestamp(\(\d\))? with time zone", r"timestamptz\1", text)
 
 
 if __name__ == "__main__":

@@ -231,9 +231,9 @@ CREATE TABLE payment_methods (
     billing_details jsonb       NOT NULL DEFAULT '{}'::jsonb,
     metadata        jsonb       NOT NULL DEFAULT '{}'::jsonb,
     created_at      timestamptz NOT NULL,
-    expires_in      date        DEFAULT  CASE     WHEN (((card ->> 'exp_year') ~ '^[0-9]{4}$') AND ((card ->> 'exp_month') ~
-        '^([1-9]|1[0-2])$')) THEN make_date(((card ->> 'exp_year'))::integer, ((card ->>
-        'exp_month'))::integer, 1)     ELSE NULL::date END,
+    expires_in      date        GENERATED ALWAYS AS ( CASE     WHEN (card ->> 'exp_year') ~ '^[0-9]{4}$' AND (card ->>
+        'exp_month') ~ '^([1-9]|1[0-2])$' THEN make_date((card ->> 'exp_year')::integer, (card ->>
+        'exp_month')::integer, 1)     ELSE NULL::date END ) STORED,
     expiry_said     date,
     us_bank_account jsonb,
     CONSTRAINT payment_methods_pkey PRIMARY KEY (account_id, id),
@@ -473,10 +473,10 @@ CREATE TABLE subscriptions (
     retry_schedule_id         object_id,
     paused_reason             text,
     upcoming_for              timestamptz,
-    renews_at                 timestamptz DEFAULT  CASE     WHEN ((closes_at IS NULL) OR (parked IS NOT NULL) OR (collection_method <>
-        'charge_automatically') OR (status <> ALL (ARRAY['trialing', 'active', 'past_due']))) THEN
-        NULL::timestamptz     WHEN (status = 'trialing') THEN LEAST(trial_end_at, cancel_at)
-        ELSE closes_at END,
+    renews_at                 timestamptz GENERATED ALWAYS AS ( CASE     WHEN closes_at IS NULL OR parked IS NOT NULL OR collection_method
+        <> 'charge_automatically' OR (status <> ALL (ARRAY['trialing', 'active', 'past_due'])) THEN
+        NULL::timestamptz     WHEN status = 'trialing' THEN LEAST(trial_end_at, cancel_at)     ELSE
+        closes_at END ) STORED,
     pending_setup_intent_id   object_id,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscriptions_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
@@ -1626,3 +1626,27 @@ CREATE UNIQUE INDEX setup_attempts_one_under_way ON setup_attempts (account_id, 
 CREATE INDEX setup_attempts_by_intent ON setup_attempts (account_id, setup_intent_id, id);
 CREATE INDEX setup_attempts_unsettled ON setup_attempts (account_id, leased_until) WHERE status
     IN ('pending', 'action_required', 'processing');
+
+CREATE VIEW invoice_payments AS
+ SELECT p.account_id, 'inpay_' || substr(p.id::text, 4) AS id, p.invoice_id,
+    COALESCE(( SELECT i.payment_intent_id::text = p.id::text
+           FROM invoices i
+          WHERE i.account_id = p.account_id AND i.id::text = p.invoice_id::text), false) AS is_default,
+    p.amount AS amount_requested, p.amount_applied AS amount_paid, p.currency,
+    p.id AS payment_intent_id, NULL::text::object_id AS payment_record_id,
+        CASE p.status
+            WHEN 'succeeded' THEN 'paid'
+            WHEN 'canceled' THEN 'canceled'
+            ELSE 'open'
+        END AS status,
+    p.created_at, p.paid_at, p.canceled_at
+   FROM payment_intents p
+  WHERE p.invoice_id IS NOT NULL
+UNION ALL
+ SELECT r.account_id, 'inpay_' || substr(r.id::text, 4) AS id, r.invoice_id,
+    false AS is_default, r.amount AS amount_requested, r.amount_applied AS amount_paid,
+    r.currency, NULL::text::object_id AS payment_intent_id, r.id AS payment_record_id,
+    'paid' AS status, r.created_at, r.paid_at,
+    NULL::timestamptz AS canceled_at
+   FROM payment_records r
+  WHERE r.invoice_id IS NOT NULL;

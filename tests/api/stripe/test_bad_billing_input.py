@@ -788,7 +788,7 @@ LISTS: list[tuple[str, dict[str, Any], str, str]] = [
     ("invoices", {"order": "asc"}, "order", "unknown parameter"),
     ("events", {"types": ["a"] * 21}, "types", "at most 20"),
     ("events", {"type": "x" * 101}, "type", "at most 100 characters"),
-    ("events", {"delivery_success": True}, "delivery_success", "unknown parameter"),
+    ("events", {"delivery_success": "maybe"}, "delivery_success", "boolean"),
 ]
 
 
