@@ -1,9 +1,10 @@
 """The worker: what is due, done again and again until told to stop.
 
-Two loops, so that a clock on its way through ten years keeps nobody waiting: one does what is due
-by the wall clock, the other takes test clocks to where they were sent. A third thread looks after
-the segments that usage is stored in, a fourth deletes what has been kept for long enough, and a
-fifth delivers webhooks.
+Three loops, so that neither a clock on its way through ten years nor a gateway that does not answer
+keeps anybody waiting: one does what is due by the wall clock, one takes test clocks to where they
+were sent, one asks gateways about what is in doubt. A fourth thread looks after the segments that
+usage is stored in, a fifth deletes what has been kept for long enough, and a sixth delivers
+webhooks.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ def run(database: Database, stop: threading.Event, settings: Settings | None = N
     )
     others = [
         threading.Thread(target=_loop, args=(database, stop, _advance_clocks), name="clocks"),
+        threading.Thread(
+            target=_loop,
+            args=(database, stop, _ask_gateways),
+            kwargs={"listens": False},  # what it asks about has waited for a lease to end
+            name="gateways",
+        ),
         threading.Thread(target=_keep_segments, args=(database, stop), name="segments"),
         threading.Thread(target=_prune, args=(database, stop, keep), name="prune"),
         threading.Thread(target=_deliver, args=(database, stop, settings), name="webhooks"),
@@ -56,8 +63,14 @@ def run(database: Database, stop: threading.Event, settings: Settings | None = N
         thread.join()
 
 
-def _loop(database: Database, stop: threading.Event, work: Callable[[Database, Act], int]) -> None:
-    """Let every account have its turn, again and again.
+def _loop(
+    database: Database,
+    stop: threading.Event,
+    work: Callable[[Database, Act], int],
+    *,
+    listens: bool = True,
+) -> None:
+    """Let every account have its turn, again and again; who ``listens`` is woken for new work.
 
     What fails in one account is logged and costs the others nothing; what it did not commit is
     still due, and tried again in the next round.
@@ -68,8 +81,10 @@ def _loop(database: Database, stop: threading.Event, work: Callable[[Database, A
             for act in _acts(database):
                 with _logged(act):
                     done += work(database, act)
-            if not done:
+            if not done and listens:
                 database.wait_for_work(PAUSE_S)
+            elif not done:
+                stop.wait(PAUSE_S)
         except Exception:
             log.exception("A worker's round failed; what is due stays due.")
             stop.wait(PAUSE_S)
@@ -88,10 +103,18 @@ def _pass_time(database: Database, act: Act) -> int:
     return run_all(
         [
             partial(run_passes, database, act, wall=act.now),
+            partial(report_rejections, database, act),
+        ]
+    )
+
+
+def _ask_gateways(database: Database, act: Act) -> int:
+    """One batch of each kind of what is in doubt, by the wall clock; returns how much it was."""
+    return run_all(
+        [
             partial(settle_abandoned, database, act, wall=act.now),
             partial(ask_pending_refunds, database, act, wall=act.now),
             partial(settle_abandoned_set_ups, database, act, wall=act.now),
-            partial(report_rejections, database, act),
         ]
     )
 

@@ -18,7 +18,7 @@ from postpaid.billing.announce import Announcement, announce, subscription_updat
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import BillingReason, Invoice
-from postpaid.core.subscriptions import Catalog, Item, Subscription
+from postpaid.core.subscriptions import ENDED, Catalog, Item, Subscription
 from postpaid.core.values import replace
 from postpaid.storage import catalog, subscription_items, subscriptions
 from postpaid.storage.database import Connection
@@ -86,8 +86,10 @@ def apply_paid(conn: Connection, act: Act, paid: Sequence[Invoice]) -> None:
     if not waiting:
         return
 
-    # Decide.
-    pairs = [(each, _applied(each)) for each in waiting]
+    # Decide. What has ended in the meantime does not change any more.
+    over = [each for each in waiting if each.status in ENDED]
+    drop(conn, act, over)
+    pairs = [(each, _applied(each)) for each in waiting if each not in over]
     price_ids = {item.price_id for _, after in pairs for item in after.items}
     price_ids |= {item.billing_price_id for _, after in pairs for item in after.items}
     sold = catalog.load_sold(conn, act.account_id, price_ids)

@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
+from time import monotonic
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.gateways import GATEWAYS, load
 from postpaid.billing.perform import Act
 from postpaid.billing.refund import LEASE, take_back_failed
+from postpaid.billing.settle import PATIENCE_S
 from postpaid.core.refunds import Refund, RefundStatus
 from postpaid.core.values import replace
 from postpaid.outside.gateways.protocol import (
@@ -27,6 +32,7 @@ from postpaid.outside.gateways.protocol import (
     RequiresAction,
     Succeeded,
     Unknown,
+    storable,
 )
 from postpaid.storage import customers, refunds
 from postpaid.storage.database import Connection, Database
@@ -41,33 +47,72 @@ Answer = Outcome | Absent
 def ask_refunds(database: Database, act: Act, ids: Sequence[str]) -> None:
     """Ask the gateway about each refund that is pending and record what it says; safe to repeat.
 
-    One whose outcome stays unknown stays pending, and is asked about again later. ``act`` is by the
-    wall clock.
+    One whose outcome stays unknown stays pending, and is asked about again later. When a gateway
+    answers nobody, or all take too long, the rest waits for its lease. ``act`` is by the wall
+    clock. Raises what could not be recorded, once all the others are.
     """
     if not ids:
         return
+    with database.connection() as conn:
+        found = refunds.load(conn, act.account_id, ids).values()
+    waiting = [each for each in found if each.status == RefundStatus.PENDING]
+    if not waiting:
+        return
+    gateways = load(database, act, {each.gateway for each in waiting})
+    at_once = AT_ONCE if gateways.keys() - GATEWAYS.keys() else len(waiting)
+    begun = monotonic()
+    failed: list[tuple[Refund, Exception]] = []
+    waiting.sort(key=lambda each: (each.gateway, each.asked))
+    rest = [list(some) for _, some in groupby(waiting, key=lambda each: each.gateway)]
+    while rest:  # the gateways take turns
+        rest = [
+            some[at_once:]
+            for some in rest
+            if monotonic() - begun < PATIENCE_S
+            and _ask(database, act, some[:at_once], gateways, failed)
+            and some[at_once:]
+        ]
+    if len(ids) == 1 and failed:
+        raise failed[0][1]
+    raise_failed(failed)
+
+
+def _ask(
+    database: Database,
+    act: Act,
+    some: Sequence[Refund],
+    gateways: Mapping[str, Gateway],
+    failed: list[tuple[Refund, Exception]],
+) -> bool:
+    """The same for as many as are asked about at once; returns whether anything was heard."""
     with database.transaction() as conn:
-        asking = refunds.begin_asking(conn, act.account_id, ids)
+        asking = refunds.begin_asking(conn, act.account_id, [each.id for each in some])
         clock_ids = {each.clock_id for each in asking if each.clock_id}
         times = refunds.clock_times(conn, act.account_id, clock_ids) if clock_ids else {}
-    if not asking:
-        return
-    gateways = load(database, act, {each.gateway for each in asking})
-    at_once = AT_ONCE if gateways.keys() - GATEWAYS.keys() else len(asking)
-    for start in range(0, len(asking), at_once):
-        some = asking[start : start + at_once]
-        if len(some) > 1 and gateways.keys() - GATEWAYS.keys():
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                answers = list(pool.map(lambda each: _answer(gateways, act, each), some))
-        else:
-            answers = [_answer(gateways, act, each) for each in some]
-        told = {each.id: answer for each, answer in zip(some, answers, strict=True)}
-        known = [each for each in some if not isinstance(told[each.id], Unknown)]
-        for clock_id in sorted({each.clock_id for each in known}, key=str):
-            of_clock = [each for each in known if each.clock_id == clock_id]
-            at_clock = act.at(times.get(clock_id or "", act.now), clock_id)
-            with database.transaction() as conn:
-                record_refunds(conn, at_clock, of_clock, told, wall=act.now)
+    if len(asking) > 1 and gateways.keys() - GATEWAYS.keys():
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(lambda each: _answer(gateways, act, each), asking))
+    else:
+        answers = [_answer(gateways, act, each) for each in asking]
+    told = {each.id: storable(answer) for each, answer in zip(asking, answers, strict=True)}
+    known = [each for each in asking if not isinstance(told[each.id], Unknown)]
+    for clock_id in sorted({each.clock_id for each in known}, key=str):
+        of_clock = [each for each in known if each.clock_id == clock_id]
+        at_clock = act.at(times.get(clock_id or "", act.now), clock_id)
+        with database.transaction() as conn:
+            failed += do_each(conn, of_clock, partial(_record, conn, at_clock, told, act.now))[1]
+    return bool(known) or not asking
+
+
+def _record(
+    conn: Connection,
+    act: Act,
+    answers: Mapping[str, Answer],
+    wall: datetime,
+    asked: Sequence[Refund],
+) -> Sequence[Refund]:
+    record_refunds(conn, act, asked, answers, wall=wall)
+    return asked
 
 
 def _answer(gateways: Mapping[str, Gateway], act: Act, refund: Refund) -> Answer:

@@ -21,6 +21,7 @@ from postpaid.billing.compose import compose
 from postpaid.billing.decide_change import decide_cut
 from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.finalize import finalize
+from postpaid.billing.follow import follow_settled
 from postpaid.billing.measure import measure
 from postpaid.billing.net_prices import net_prices
 from postpaid.billing.open_windows import open_windows
@@ -155,6 +156,7 @@ def bill_thresholds(
         + [Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in unused],
     )
     final = finalize(conn, act, drafts, locked)
+    follow_settled(conn, act, final)
     charged = [invoice for invoice in final if collect.is_collected_automatically(invoice)]
     return collect.attempt(conn, act, charged, locked, wall=wall, automatic=True)
 

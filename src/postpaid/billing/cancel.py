@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from postpaid.billing.announce import Announcement, announce, changes, invoice_updated
 from postpaid.billing.correct import void
+from postpaid.billing.drop_updates import discard_all
 from postpaid.billing.perform import Act
 from postpaid.billing.write_schedules import end_with
 from postpaid.core.invoicing import InvoiceStatus
@@ -79,7 +80,7 @@ def expire(conn: Connection, act: Act, unpaid: Sequence[Subscription]) -> list[S
 def cancel_all(conn: Connection, act: Act, customer_ids: Sequence[str]) -> None:
     """End every subscription of these customers, who are locked: they are being deleted."""
     running = subscriptions.running_of_customers(conn, act.account_id, customer_ids)
-    cancel(conn, act, list(running.values()))
+    cancel(conn, act, discard_all(conn, act, list(running.values())))
 
 
 def _end(

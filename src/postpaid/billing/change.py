@@ -24,6 +24,7 @@ from postpaid.billing.decide_change import decide, decide_end
 from postpaid.billing.drop_updates import discard
 from postpaid.billing.explain_failure import UNPAID, WAITED, failure_of
 from postpaid.billing.finalize import finalize
+from postpaid.billing.follow import follow_settled
 from postpaid.billing.gather_items import gather_items
 from postpaid.billing.measure import measure
 from postpaid.billing.move_items import Decision, Known
@@ -109,6 +110,7 @@ def change(
     made = [_left_unpaid(each, payment_of[each.before.id], final) for each in made]
     write_changed(conn, act, [(each.before, each.after) for each in made], known.sold)
     hold(conn, act, [(each.before, each.after) for each in held])
+    follow_settled(conn, act, list(final.values()))
     attempts = collect.attempt(
         conn,
         act,

@@ -81,7 +81,7 @@ def void_now(conn: Connection, act: Act, invoice_id: str) -> Invoice:
     act = act.at(customer.now(act.now), customer.clock_id)
     [after] = void(conn, act, [invoice])
     if invoice.subscription_id:
-        _follow(conn, act, invoice.subscription_id)
+        _follow(conn, act, invoice.subscription_id, invoice.id)
     return after
 
 
@@ -128,7 +128,7 @@ def mark_uncollectible_now(conn: Connection, act: Act, invoice_id: str) -> Invoi
     return after
 
 
-def _follow(conn: Connection, act: Act, subscription_id: str) -> None:
+def _follow(conn: Connection, act: Act, subscription_id: str, voided_id: str) -> None:
     before = subscriptions.load(conn, act.account_id, [subscription_id])[subscription_id]
     if before.status in ENDED:
         return
@@ -141,13 +141,20 @@ def _follow(conn: Connection, act: Act, subscription_id: str) -> None:
             [subscription_id],
             statuses=[InvoiceStatus.OPEN, InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE],
         )
-        newest = left[max(left)] if left else None
-        is_owing = (
-            newest is not None
-            and newest.status == InvoiceStatus.OPEN
-            and (newest.due_at is None or newest.due_at <= act.now)
-        )
-        after = before if is_owing else settled(before, SubscriptionAction.PAY)
+        waits_for = (before.pending_update or {}).get("invoice_id")
+        deciding = {
+            key: each
+            for key, each in left.items()
+            if key != waits_for
+            and (each.status != InvoiceStatus.OPEN or not each.due_at or each.due_at <= act.now)
+        }
+        newest = deciding[max(deciding)] if deciding else None
+        if newest is None or newest.status != InvoiceStatus.OPEN:
+            after = settled(before, SubscriptionAction.PAY)
+        elif newest.id < voided_id and newest.attempted:
+            after = settled(before, SubscriptionAction.MISS_PAYMENT)
+        else:
+            after = before
     if after != before:
         subscriptions.update_many(conn, act.account_id, [after])
         if after.ended_at:

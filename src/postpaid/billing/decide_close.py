@@ -211,7 +211,7 @@ def _draft(
 ) -> Invoice:
     at = subscription.closes_at
     assert at is not None
-    collects, grace = fate(after)
+    collects, grace = fate(replace(after, status=subscription.status))  # also when it ends now
     return draft(
         act.new_id("in"),
         subscription,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,7 +36,7 @@ from postpaid.storage.database import Connection, Database
 from postpaid.storage.deliveries import Delivery
 from postpaid.storage.delivery_attempts import Attempt
 from postpaid.storage.events import Event
-from postpaid.storage.vault import Vault
+from postpaid.storage.vault import Vault, VaultError
 from postpaid.storage.webhook_endpoints import WebhookEndpoint
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Message:
     delivery: Delivery
     body: bytes | None
     problem: str | None = None
+    gone: bool = False  # with the event, for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,17 @@ def take(
 ) -> Taken | None:
     """Up to ``limit`` deliveries of the endpoint, ours for a minute of the wall clock.
 
-    None when nothing is due, or another deliverer is at this endpoint right now.
+    None when nothing is due, or another deliverer is at this endpoint right now. Raises
+    ``VaultError`` when it cannot be signed here; then nothing is taken, and another machine may.
     """
     leased_until = act.now + LEASE
     with database.transaction() as conn:
         endpoint = webhook_endpoints.lock_if_free(conn, act.account_id, endpoint_id)
         if endpoint is None:
             return None
+        sealed = webhook_endpoints.secrets_of(conn, act.account_id, endpoint_id)
+        assert sealed is not None, "it is enabled, thus not deleted"
+        secrets = _open(database.vault, sealed, now=act.now)
         claimed = deliveries.claim(
             conn,
             act.account_id,
@@ -108,9 +114,6 @@ def take(
         )
         if not claimed:
             return None
-        sealed = webhook_endpoints.secrets_of(conn, act.account_id, endpoint_id)
-        assert sealed is not None, "it is enabled, thus not deleted"
-    secrets = _open(database.vault, sealed, now=act.now)
 
     with database.connection() as conn:
         found = events.load(conn, act.account_id, [each.event_id for each in claimed])
@@ -119,20 +122,21 @@ def take(
     trains: dict[str, list[Message]] = {}
     for delivery in claimed:
         body = bodies.get(delivery.event_id)
+        gone = delivery.event_id not in found
         problem = None
         if body is None:
-            gone = delivery.event_id not in found
             problem = "The event is no longer kept." if gone else "The event cannot be shown."
-        trains.setdefault(delivery.subject_id, []).append(Message(delivery, body, problem))
+        trains.setdefault(delivery.subject_id, []).append(Message(delivery, body, problem, gone))
     return Taken(endpoint, secrets, list(trains.values()), leased_until)
 
 
 def _open(vault: Vault, sealed: webhook_endpoints.SealedSecrets, *, now: datetime) -> list[str]:
-    """The secrets that sign, the newest first."""
+    """The secrets that sign, the newest first. Raises ``VaultError``."""
     secrets = [vault.open(sealed.secret)]
     until = sealed.previous_secret_until
     if sealed.previous_secret is not None and until is not None and until > now:
-        secrets.append(vault.open(sealed.previous_secret))
+        with suppress(VaultError):  # a secret is renewed also because its key is lost
+            secrets.append(vault.open(sealed.previous_secret))
     return secrets
 
 
@@ -157,15 +161,16 @@ def record(
     tried: Sequence[Tried],
     *,
     delays: Sequence[timedelta] = DELAYS,
-) -> None:
+) -> WebhookEndpoint | None:
     """Write down what came of deliveries that were taken with one lease, in the order of sending.
 
     What was not tried is due again. An endpoint that has only failed for three days is disabled.
+    Returns the endpoint as it is now; None when it was deleted.
     """
     # Read.
     endpoint = webhook_endpoints.lock(conn, act.account_id, [endpoint_id]).get(endpoint_id)
     if endpoint is None:
-        return  # it was deleted, and its deliveries with it
+        return None  # and its deliveries with it
 
     # Decide.
     after = {each.delivery.id: _after(each, delays, now=act.now) for each in tried}
@@ -181,7 +186,7 @@ def record(
         if each.outcome is not None and each.delivery.id in ours
     ]
     delivery_attempts.log(conn, act.account_id, attempts)
-    _judge(conn, act, endpoint, [each.outcome for each in tried if each.outcome is not None])
+    return _judge(conn, act, endpoint, [each.outcome for each in tried if each.outcome is not None])
 
 
 def _after(tried: Tried, delays: Sequence[timedelta], *, now: datetime) -> Delivery:
@@ -199,7 +204,9 @@ def _after(tried: Tried, delays: Sequence[timedelta], *, now: datetime) -> Deliv
             settled_at=outcome.attempted_at,
         )
     failures = before.failures + 1
-    due_at = next_attempt_at(before.id, failures, now=now, delays=delays)
+    due_at = None
+    if outcome.again:
+        due_at = next_attempt_at(before.id, failures, now=now, delays=delays)
     if due_at is None:
         return replace(
             counted,
@@ -213,20 +220,22 @@ def _after(tried: Tried, delays: Sequence[timedelta], *, now: datetime) -> Deliv
 
 def _judge(
     conn: Connection, act: Act, before: WebhookEndpoint, outcomes: Sequence[Outcome]
-) -> None:
-    """Note whether the endpoint answers well, and disable it when it has not for too long."""
-    if not outcomes:
-        return
-    if any(each.delivered for each in outcomes):
+) -> WebhookEndpoint:
+    """Note whether the endpoint answers well, and disable it when it has not for too long.
+
+    Returns what it is then. What became of it while it is disabled was decided by who did that.
+    """
+    sent = [each for each in outcomes if each.sent]
+    if not sent or before.status == EndpointStatus.DISABLED:
+        return before
+    if any(each.delivered for each in sent):
         after = replace(before, failing_since=None)
     else:
         after = replace(before, failing_since=before.failing_since or act.now)
-        if before.status == EndpointStatus.ENABLED and is_given_up_on(
-            after.failing_since, now=act.now
-        ):
+        if is_given_up_on(after.failing_since, now=act.now):
             after = replace(after, status=EndpointStatus.DISABLED)
     if after == before:
-        return
+        return before
     webhook_endpoints.update(conn, act.account_id, after)
     if after.status != before.status:
         log.warning(
@@ -242,3 +251,4 @@ def _judge(
             changes(before, after),
         )
         announce(conn, act, [said])
+    return after

@@ -12,7 +12,7 @@ from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import InvoiceStatus
 from postpaid.core.subscriptions import Subscription
-from postpaid.storage import invoices, subscriptions, subscriptions_due
+from postpaid.storage import invoices, payments, subscriptions, subscriptions_due
 from postpaid.storage.database import Connection, Database
 
 BATCH = 500
@@ -32,6 +32,24 @@ def discard(conn: Connection, act: Act, waiting: Sequence[Subscription]) -> None
     void(conn, act, wrong)  # which drops what waited for them
     voided = {each.id for each in wrong}
     drop(conn, act, [each for each in waiting if invoice_of[each.id] not in voided])
+
+
+def discard_all(conn: Connection, act: Act, ending: Sequence[Subscription]) -> list[Subscription]:
+    """``discard`` what waits of subscriptions that go no further; return them as they are then.
+
+    What is being paid for waits until that is settled. The customers are locked. No statement where
+    nothing waits.
+    """
+    invoice_of = {
+        each.id: each.pending_update["invoice_id"] for each in ending if each.pending_update
+    }
+    if not invoice_of:
+        return list(ending)
+    busy = payments.pending_of(conn, act.account_id, list(invoice_of.values()))
+    waiting = [each for each in ending if each.id in invoice_of]
+    discard(conn, act, [each for each in waiting if invoice_of[each.id] not in busy])
+    found = subscriptions.load(conn, act.account_id, [each.id for each in ending])
+    return [found[each.id] for each in ending]
 
 
 def expire_updates(database: Database, act: Act, wall: datetime) -> int:

@@ -19,8 +19,9 @@ def follow(
 ) -> None:
     """Let subscriptions follow what became of their latest invoice. The customers are locked.
 
-    That is the newest that is final and not void (Stripe): a draft decides nothing yet. Only those
-    whose status the action changes are read at all: at a renewal that is paid, none.
+    That is the newest that is final and not void (Stripe): a draft decides nothing yet, nor does
+    what was sent and is not due, nor what a change waits for that is not made. Only those whose
+    status the action changes are read at all: at a renewal that is paid, none.
     """
     if not concluded:
         return
@@ -37,6 +38,7 @@ def follow(
         [invoice.subscription_id for invoice in concluded if invoice.subscription_id],
         [invoice.id for invoice in concluded],
         statuses=changing,
+        now=act.now,
     )
     moved = [(before, settled(before, action)) for before in waiting.values()]
     subscriptions.update_many(conn, act.account_id, [after for _, after in moved])

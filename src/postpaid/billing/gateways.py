@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from postpaid.billing.perform import Act
+from postpaid.core.errors import InvalidRequest, Path
 from postpaid.outside.gateways import manual, test
 from postpaid.outside.gateways.frame import FrameGateway
 from postpaid.outside.gateways.manual import ManualGateway
@@ -21,7 +22,7 @@ from postpaid.outside.gateways.protocol import (
 )
 from postpaid.outside.gateways.test import TestGateway
 from postpaid.storage import payment_gateways
-from postpaid.storage.database import Database
+from postpaid.storage.database import Connection, Database
 from postpaid.storage.payment_gateways import GatewayKind
 from postpaid.storage.vault import Vault, VaultError
 
@@ -59,6 +60,8 @@ def load(database: Database, act: Act, names: Iterable[str]) -> Mapping[str, Gat
     if chosen:
         with database.connection() as conn:
             rows = payment_gateways.named(conn, act.account_id, chosen)
+        for name in sorted(chosen - rows.keys()):
+            log.error("Account %d has no gateway %s, which it waits for.", act.account_id, name)
         for row in rows.values():
             try:
                 found[row.name] = _open(
@@ -66,7 +69,30 @@ def load(database: Database, act: Act, names: Iterable[str]) -> Mapping[str, Gat
                 )
             except VaultError as error:
                 log.error("The gateway %s of account %d: %s", row.name, act.account_id, error)
+            except Exception as error:  # whatever its library raises, and its text may tell a key
+                what = type(error).__name__
+                log.error("The gateway %s of account %d: %s", row.name, act.account_id, what)
     return {name: found.get(name) or MissingGateway(name) for name in asked}
+
+
+def hold(conn: Connection, act: Act, names: Iterable[str], *, param: Path | str = ()) -> None:
+    """See that the gateways of these names are there, and stay until the transaction ends.
+
+    One statement, and none for those that are built in. Raises ``InvalidRequest`` for one that was
+    deleted: it would never be asked, and what is to be done there would be in doubt for ever.
+    """
+    chosen = sorted(set(names) - GATEWAYS.keys())
+    if not chosen:
+        return
+    there = payment_gateways.hold(conn, act.account_id, chosen)
+    for name in chosen:
+        if name not in there:
+            raise InvalidRequest(
+                f"There is no payment gateway named '{name}' any more. Add it again, under that "
+                "name, or do without it.",
+                param=param,
+                code="payment_gateway_missing",
+            )
 
 
 class MissingGateway:

@@ -86,7 +86,7 @@ def delete_payment_gateway(conn: Connection, act: Act, gateway_id: str) -> None:
         raise NotFound.of("payment gateway", gateway_id)
     if payment_gateways.is_needed(conn, act.account_id, gateway.name):
         raise Conflict(
-            f"Payments under way or customers' payment methods need the gateway '{gateway.name}'.",
+            f"What is under way, or customers' payment methods, need the gateway '{gateway.name}'.",
             code="payment_gateway_in_use",
         )
     payment_gateways.delete(conn, act.account_id, gateway_id)
@@ -133,7 +133,7 @@ def check_token(conn: Connection, act: Act, name: str | None, token: str) -> str
         name = default.name
     if name == "manual":
         return name
-    gateway = payment_gateways.hold(conn, act.account_id, name)
+    gateway = payment_gateways.hold(conn, act.account_id, [name]).get(name)
     if gateway is None:
         raise NotFound.of("payment gateway", name, param="gateway")
     is_token, example = _TOKENS[gateway.kind]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from postpaid.billing import manage_payment_gateways
+from postpaid.billing import gateways, manage_payment_gateways
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound, Path, PaymentFailed
@@ -99,7 +99,10 @@ def attach_payment_method(
 
 
 def take(conn: Connection, act: Act, method_id: str, *, param: Path | str) -> PaymentMethod:
-    """The payment method, locked; of a test card's id, a new one. Raises ``NotFound``."""
+    """The payment method, locked; of a test card's id, a new one.
+
+    Raises ``NotFound``, and ``InvalidRequest`` when its gateway is there no more.
+    """
     method = of_test_token(act, method_id)
     if method is not None:
         payment_methods.insert(conn, act.account_id, method)
@@ -107,6 +110,7 @@ def take(conn: Connection, act: Act, method_id: str, *, param: Path | str) -> Pa
     found = payment_methods.lock(conn, act.account_id, method_id)
     if found is None:
         raise NotFound.of("PaymentMethod", method_id, param=param)
+    gateways.hold(conn, act, [found.gateway], param=param)
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from time import monotonic
 
 from postpaid.billing import cancel, collect
 from postpaid.billing.announce_upcoming import announce_upcoming
@@ -25,7 +26,7 @@ from postpaid.billing.perform import Act
 from postpaid.billing.record_outcomes import RECHECK
 from postpaid.billing.remind import announce_expiring, remind_due
 from postpaid.billing.retry import give_up_due, retry_due
-from postpaid.billing.settle import settle
+from postpaid.billing.settle import PATIENCE_S, settle
 from postpaid.billing.withhold import still_withheld, withhold
 from postpaid.core.credits import EXPIRY_GRACE
 from postpaid.core.invoicing import Invoice
@@ -163,10 +164,16 @@ def settle_abandoned(database: Database, act: Act, *, wall: datetime) -> int:
         )
         attempts = list(payments.load(conn, act.account_id, ids).values())
         clock_of = due.clocks_of_attempts(conn, act.account_id, ids)
-    for clock_id, now in sorted(set(clock_of.values()), key=str):
-        at_clock = act.at(now or act.now, clock_id)
-        of_clock = [each for each in attempts if clock_of[each.id] == (clock_id, now)]
-        settle(database, at_clock, of_clock)
+    begun = monotonic()
+
+    def of_clock(clock_id: str | None, now: datetime | None) -> int:
+        if monotonic() - begun > PATIENCE_S:
+            return 0  # theirs wait for their lease
+        here = [each for each in attempts if clock_of[each.id] == (clock_id, now)]
+        settle(database, act.at(now or act.now, clock_id), here)
+        return 0
+
+    run_all(partial(of_clock, *each) for each in sorted(set(clock_of.values()), key=str))
     return len(attempts)
 
 

@@ -245,7 +245,9 @@ def _miss(
     if invoice is None or invoice.status not in PAYABLE:
         return
     after = _tried(invoice, attempt, effects)
-    effects.invoices[after.id] = effects.missed[after.id] = after
+    effects.invoices[after.id] = after
+    if after.status == InvoiceStatus.OPEN:  # what was written off is missed by nobody any more
+        effects.missed[after.id] = after
     effects.said += [Announcement(each, "invoice", after.id, after) for each in event_types]
 
 

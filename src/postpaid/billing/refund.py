@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from postpaid.billing import gateways
 from postpaid.billing.announce import Announcement, announce, changes, customer_updated
 from postpaid.billing.move_balance import moved
 from postpaid.billing.perform import Act
@@ -54,8 +55,8 @@ def refund(conn: Connection, act: Act, asked: NewRefund) -> Refund:
     It does not lower the invoice (Stripe): a credit note does. Money that nobody owed, and that
     became the customer's credit, is taken off the balance again as far as it is still there.
 
-    Raises ``NotFound``, and ``InvalidRequest`` for a charge that did not succeed, or of which less
-    is left.
+    Raises ``NotFound``, and ``InvalidRequest`` for a charge that did not succeed, of which less is
+    left, or whose gateway is there no more.
     """
     # Read. The customer is locked first, then the attempt, which may be no customer's.
     found = _find(conn, act, asked)
@@ -80,6 +81,7 @@ def refund(conn: Connection, act: Act, asked: NewRefund) -> Refund:
     amount = amount_to_refund(
         asked.amount, charged=attempt.amount, refunded=attempt.amount_refunded
     )
+    gateways.hold(conn, act, [attempt.gateway])
     credit = 0
     if intent.invoice_id and intent.customer_id in owners:
         left = _credit_given(attempt, intent, earlier)

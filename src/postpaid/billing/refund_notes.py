@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from postpaid.billing import gateways
 from postpaid.billing.perform import Act
 from postpaid.billing.refund import new_refund, write_refunds
 from postpaid.core.credit_notes import CreditNote
@@ -53,11 +54,11 @@ def back_by_refunds(
 ) -> Refunding:
     """What a note gives back by refunds: a new one of ``amount``, and those asked for.
 
-    Five statements at most.
+    Six statements at most.
 
     The customer is locked, and the payments are unless it is a preview. Raises ``NotFound``, and
     ``InvalidRequest`` for more than was paid through gateways and not refunded, or than a refund
-    has that no other note is the paper of.
+    has that no other note is the paper of, or for a gateway that is there no more.
     """
     linked = _linked(conn, act, asked, invoice) if asked else []
     if not amount:
@@ -85,6 +86,7 @@ def back_by_refunds(
             f"Of what was paid of this invoice, {amount - left} can be refunded.",
             param="refund_amount",
         )
+    gateways.hold(conn, act, {each.gateway for each, _, _ in taken}, param="refund_amount")
     return Refunding(taken, linked, attempts)
 
 

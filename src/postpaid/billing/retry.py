@@ -14,6 +14,7 @@ from postpaid.billing.announce import (
 )
 from postpaid.billing.choose_method import payment_methods_for
 from postpaid.billing.do_each import do_each, raise_failed
+from postpaid.billing.drop_updates import discard_all
 from postpaid.billing.perform import Act
 from postpaid.billing.schedule_retries import Terms, terms_of, tried_once_more
 from postpaid.billing.settle import settle
@@ -130,8 +131,14 @@ def _give_up(conn: Connection, act: Act, due: Sequence[Retry]) -> list[Retry]:
         if each.status == SubscriptionStatus.PAST_DUE
     ]
 
-    # Decide.
-    canceled = [each for each in behind if end_of[each.id] == RetriesEnd.CANCEL]
+    behind = discard_all(conn, act, [each for each in behind if _ends(end_of[each.id])])
+
+    # Decide. Why one was to end later is not why it ends now.
+    canceled = [
+        replace(each, cancellation_reason=None)
+        for each in behind
+        if end_of[each.id] == RetriesEnd.CANCEL
+    ]
     moved = [(each, _given_up(each, end_of[each.id], act.now)) for each in behind]
     moved = [(before, after) for before, after in moved if after != before]
 
@@ -145,6 +152,10 @@ def _give_up(conn: Connection, act: Act, due: Sequence[Retry]) -> list[Retry]:
         cancel.stop_collecting(conn, act, [after.id for _, after in moved])
         announce(conn, act, [said for before, now in moved for said in _said(before, now)])
     return after
+
+
+def _ends(end: RetriesEnd) -> bool:
+    return end != RetriesEnd.PAST_DUE
 
 
 def _given_up(before: Subscription, end: RetriesEnd, now: datetime) -> Subscription:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 
 from postpaid.billing import gateways
 from postpaid.billing.manage_setup_intents import (
@@ -21,6 +22,7 @@ from postpaid.billing.manage_setup_intents import (
 )
 from postpaid.billing.perform import Act
 from postpaid.billing.record_set_ups import RECHECK, record_set_ups
+from postpaid.billing.settle import PATIENCE_S
 from postpaid.core.errors import ActionNotAllowed, Conflict, InvalidRequest, PaymentFailed
 from postpaid.core.setup_intents import SetupIntentAction, chosen, next_status
 from postpaid.outside.gateways.protocol import (
@@ -30,6 +32,7 @@ from postpaid.outside.gateways.protocol import (
     SetupRequest,
     Succeeded,
     Unknown,
+    storable,
 )
 from postpaid.outside.gateways.test import NAME as TEST_GATEWAY
 from postpaid.storage import customers, setup_attempts, setup_intents
@@ -137,16 +140,26 @@ def finish_confirming(database: Database, act: Act, confirming: Confirming) -> N
 def settle_set_ups(database: Database, act: Act, attempts: Sequence[SetupAttempt]) -> None:
     """Ask the gateways about these attempts and record what they say; safe to repeat.
 
-    An attempt whose outcome stays unknown stays pending. ``act`` is at the customers' time.
+    An attempt whose outcome stays unknown stays pending; when they take too long, the rest waits
+    for its lease. ``act`` is at the customers' time.
     """
     asked = [each for each in attempts if each.settled_at is None]
     if not asked:
         return
     known = gateways.load(database, act, {each.gateway for each in asked})
+    begun = monotonic()
+    for start in range(0, len(asked), AT_ONCE):
+        if monotonic() - begun < PATIENCE_S:
+            _settle(database, act, asked[start : start + AT_ONCE], known)
+
+
+def _settle(
+    database: Database, act: Act, asked: Sequence[SetupAttempt], known: Mapping[str, Gateway]
+) -> None:
+    """The same for as many as are asked about at once."""
 
     def answer(each: SetupAttempt) -> Outcome:
-        gateway = known.get(each.gateway)
-        return Unknown("There is no such gateway.") if gateway is None else _answer(gateway, each)
+        return storable(_answer(known[each.gateway], each))
 
     if len(asked) > 1:
         with ThreadPoolExecutor(AT_ONCE) as pool:

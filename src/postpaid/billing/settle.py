@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from time import monotonic
 from typing import TypeAlias
 
+from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.gateways import GATEWAYS, load
 from postpaid.billing.perform import Act
 from postpaid.billing.record_outcomes import record_outcomes
@@ -22,12 +25,14 @@ from postpaid.outside.gateways.protocol import (
     Outcome,
     Succeeded,
     Unknown,
+    storable,
 )
 from postpaid.storage import payments
 from postpaid.storage.database import Database
 from postpaid.storage.payments import Asking, AttemptStatus, PaymentAttempt
 
 AT_ONCE = 16  # gateways are asked about so many attempts at a time
+PATIENCE_S = 20  # no more are asked about after that: with the last ones, it is less than a lease
 
 Answer: TypeAlias = Outcome | Absent
 
@@ -36,21 +41,44 @@ def settle(database: Database, act: Act, attempts: Sequence[PaymentAttempt]) -> 
     """Ask the gateway about each attempt and record what it says; safe to repeat.
 
     An attempt whose outcome stays unknown stays pending, and is asked about again later. ``act`` is
-    at the customers' time.
+    at the customers' time. Raises what could not be recorded, once all the others are.
     """
     if not attempts:
         return
     gateways = _gateways(database, act, attempts)
-    if not gateways.keys() - GATEWAYS.keys():
-        _settle(database, act, attempts, gateways)
-        return
-    # Those elsewhere take their time: what they have said is recorded before more is asked. When
-    # nobody answers, the rest waits for its lease, those asked least often first, and whatever
-    # else is due does not wait for them.
-    waiting = sorted(attempts, key=lambda each: each.asked)
-    for start in range(0, len(waiting), AT_ONCE):
-        if not _settle(database, act, waiting[start : start + AT_ONCE], gateways):
-            return
+    failed: list[tuple[PaymentAttempt, Exception]] = []
+    if gateways.keys() - GATEWAYS.keys():
+        _settle_elsewhere(database, act, attempts, gateways, failed)
+    else:
+        _settle(database, act, attempts, gateways, failed)
+    if len(attempts) == 1 and failed:
+        raise failed[0][1]
+    raise_failed(failed)
+
+
+def _settle_elsewhere(
+    database: Database,
+    act: Act,
+    attempts: Sequence[PaymentAttempt],
+    gateways: Mapping[str, Gateway],
+    failed: list[tuple[PaymentAttempt, Exception]],
+) -> None:
+    """Those elsewhere take their time: what they have said is recorded before more is asked.
+
+    When a gateway answers nobody, or all take too long, the rest waits for its lease, those asked
+    least often first; the other gateways' attempts, and whatever else is due, do not wait for them.
+    """
+    begun = monotonic()
+    waiting = sorted(attempts, key=lambda each: (each.gateway, each.asked))
+    rest = [list(some) for _, some in groupby(waiting, key=lambda each: each.gateway)]
+    while rest:  # in turns
+        rest = [
+            some[AT_ONCE:]
+            for some in rest
+            if monotonic() - begun < PATIENCE_S
+            and _settle(database, act, some[:AT_ONCE], gateways, failed)
+            and some[AT_ONCE:]
+        ]
 
 
 def _settle(
@@ -58,8 +86,12 @@ def _settle(
     act: Act,
     attempts: Sequence[PaymentAttempt],
     gateways: Mapping[str, Gateway],
+    failed: list[tuple[PaymentAttempt, Exception]],
 ) -> bool:
-    """The same for as many as are asked about at once; returns whether anything was heard."""
+    """The same for as many as are asked about at once; returns whether anything was heard.
+
+    What cannot be recorded is added to ``failed``, and costs the others nothing.
+    """
     ids = [each.id for each in attempts]
     replaced_ids = [each.replaces for each in attempts if each.replaces]
     with database.transaction() as conn:
@@ -79,15 +111,21 @@ def _settle(
         found = [answers(each) for each in open_ones]
 
     known = {
-        key: answer
+        key: storable(answer)
         for each in found
         for key, answer in each.items()
         if not isinstance(answer, Unknown)
     }
     # What is replaced is recorded first: it may have been paid in the meantime.
     both = [*replaced.values(), *open_ones]
+    told = [each for each in both if each.id in known]
+
+    def record(some: Sequence[PaymentAttempt]) -> Sequence[PaymentAttempt]:
+        record_outcomes(conn, act, some, known)
+        return some
+
     with database.transaction() as conn:
-        record_outcomes(conn, act, [each for each in both if each.id in known], known)
+        failed += do_each(conn, told, record)[1]
     return bool(known) or not open_ones
 
 

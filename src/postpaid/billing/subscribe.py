@@ -266,8 +266,8 @@ def update_subscription(
     """Change what bills nothing: metadata, description, how it is collected, whether it ends.
 
     ``changed`` has the subscription's own field names. Raises ``ActionNotAllowed`` for one that has
-    ended (Stripe: only its metadata and cancellation details may change) or is incomplete and asked
-    to end later, and ``InvalidRequest`` for terms that do not fit.
+    ended (Stripe: only its metadata and cancellation details may change) or is incomplete (only its
+    metadata and what it pays with), and ``InvalidRequest`` for terms that do not fit.
     """
     before, customer = lock(conn, act, subscription_id)
     act = act.at(customer.now(act.now), customer.clock_id)
@@ -276,6 +276,12 @@ def update_subscription(
         raise ActionNotAllowed(
             "A canceled subscription can only update its cancellation_details and metadata.",
             code="subscription_canceled",
+        )
+    if before.status == SubscriptionStatus.INCOMPLETE and beyond - {"default_payment_method_id"}:
+        raise ActionNotAllowed(
+            "An incomplete subscription can only update its metadata and default_payment_method. "
+            "Pay its invoice, or cancel it now.",
+            code="subscription_incomplete",
         )
     if method_id := changed.get("default_payment_method_id"):
         check_payment_method(conn, act, customer.id, method_id)

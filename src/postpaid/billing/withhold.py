@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postpaid.billing import correct
+from postpaid.billing.follow import follow
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import Invoice, InvoiceStatus
-from postpaid.core.subscriptions import PauseBehavior
+from postpaid.core.subscriptions import PauseBehavior, SubscriptionAction
 from postpaid.core.values import replace
 from postpaid.storage import subscriptions
 from postpaid.storage.database import Connection
@@ -43,13 +44,15 @@ def withhold(
 ) -> None:
     """Void the final invoices, or write them off, as their subscription's pause says.
 
-    The customers are locked. What owes nothing is paid, and stays so.
+    The customers are locked. What owes nothing is paid, and stays so. Stripe: a debt from before
+    the pause decides nothing any more, once the latest invoice is written off.
     """
     owing = [each for each in final if each.id in fates and each.status == InvoiceStatus.OPEN]
     correct.void(conn, act, [each for each in owing if fates[each.id] == PauseBehavior.VOID])
-    correct.mark_uncollectible(
+    written_off = correct.mark_uncollectible(
         conn,
         act,
         [each for each in owing if fates[each.id] == PauseBehavior.MARK_UNCOLLECTIBLE],
         reason=correct.FORGIVEN,
     )
+    follow(conn, act, written_off, SubscriptionAction.FORGIVE)

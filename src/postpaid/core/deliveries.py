@@ -74,6 +74,8 @@ class Outcome:
     status_code: int | None
     error: str | None  # None: it was taken
     response: str | None  # the beginning of the answer
+    sent: bool = True  # False: there was nothing to send, for which no endpoint is to blame
+    again: bool = True  # False: trying again is of no use
 
     @property
     def delivered(self) -> bool:

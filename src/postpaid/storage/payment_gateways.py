@@ -113,11 +113,23 @@ SELECT EXISTS (
             WHERE account_id = %(account_id)s
               AND status IN ('pending', 'action_required', 'processing')
               AND gateway = %(name)s)
+    OR EXISTS (
+           SELECT
+             FROM setup_attempts
+            WHERE account_id = %(account_id)s
+              AND settled_at IS NULL
+              AND gateway = %(name)s)
+    OR EXISTS (
+           SELECT
+             FROM refunds
+            WHERE account_id = %(account_id)s
+              AND status = 'pending'
+              AND gateway = %(name)s)
 """
 
 
 def is_needed(conn: Connection, account_id: int, name: str) -> bool:
-    """Whether a customer's payment method, or an attempt without an outcome, names the gateway."""
+    """Whether a customer's payment method, or what has no outcome yet, names the gateway."""
     row = conn.execute(NEEDED, {"account_id": account_id, "name": name}).fetchone()
     return bool(row and row[0])
 
@@ -180,14 +192,16 @@ HOLD = """
 SELECT id, name, kind, credentials, hint, base_url, is_default, created_at, metadata
   FROM payment_gateways
  WHERE account_id = %(account_id)s
-   AND name = %(name)s
+   AND name = ANY(%(names)s)
+ ORDER BY name
    FOR KEY SHARE
 """
 
 
-def hold(conn: Connection, account_id: int, name: str) -> PaymentGateway | None:
-    """The gateway of this name, which is not deleted until the transaction ends."""
-    return fetch_one(conn, PaymentGateway, HOLD, {"account_id": account_id, "name": name})
+def hold(conn: Connection, account_id: int, names: Iterable[str]) -> dict[str, PaymentGateway]:
+    """The gateways by name, which are not deleted until the transaction ends."""
+    parameters = {"account_id": account_id, "names": list(names)}
+    return {row.name: row for row in fetch(conn, PaymentGateway, HOLD, parameters)}
 
 
 LIST = """

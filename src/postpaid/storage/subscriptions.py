@@ -169,10 +169,10 @@ SELECT s.id
          WHERE i.account_id = s.account_id
            AND i.subscription_id = s.id
            AND i.status NOT IN ('draft', 'void')
+           AND (i.status <> 'open' OR i.due_at IS NULL OR i.due_at <= %(now)s)
+           AND i.id IS DISTINCT FROM s.pending_update ->> 'invoice_id'
          ORDER BY i.id DESC
          LIMIT 1) = ANY(%(invoice_ids)s)
-   AND (s.pending_update IS NULL
-        OR NOT s.pending_update ->> 'invoice_id' = ANY(%(invoice_ids)s))
 """
 
 
@@ -183,16 +183,19 @@ def awaiting(
     invoice_ids: Sequence[str],
     *,
     statuses: Iterable[SubscriptionStatus],
+    now: datetime,
 ) -> dict[str, Subscription]:
     """Those of the subscriptions in these statuses that one of these invoices decides about, by id.
 
-    The newest that is final and not void does, unless a pending update waits for it.
+    The newest that is final and not void does, but not one that was sent and is not due yet, nor
+    one that a pending update waits for.
     """
     parameters = {
         "account_id": account_id,
         "ids": list(ids),
         "invoice_ids": list(invoice_ids),
         "statuses": list(statuses),
+        "now": now,
     }
     found = [row[0] for row in conn.execute(AWAITING, parameters)]
     return load(conn, account_id, found) if found else {}

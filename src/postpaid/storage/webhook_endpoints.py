@@ -231,8 +231,18 @@ def list_page(conn: Connection, account_id: int, page: Page) -> Rows[WebhookEndp
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DueEndpoint:
+    """An endpoint that has something to be told, and whether it took the last one."""
+
+    account_id: int
+    livemode: bool
+    id: str
+    failing: bool
+
+
 DUE = """
-SELECT e.account_id, a.livemode, e.id
+SELECT e.account_id, a.livemode, e.id, e.failing_since IS NOT NULL AS failing
   FROM webhook_endpoints e
   JOIN accounts a USING (account_id)
   CROSS JOIN LATERAL (
@@ -248,9 +258,9 @@ SELECT e.account_id, a.livemode, e.id
 """
 
 
-def due(conn: Connection, *, now: datetime) -> list[tuple[int, bool, str]]:
-    """The endpoints of every account that have something to be told: account, livemode, id."""
-    return [(account, live, id_) for account, live, id_ in conn.execute(DUE, {"now": now})]
+def due(conn: Connection, *, now: datetime) -> list[DueEndpoint]:
+    """The endpoints of every account that have something to be told."""
+    return fetch(conn, DueEndpoint, DUE, {"now": now})
 
 
 def _parameters(account_id: int, endpoint: WebhookEndpoint) -> dict[str, Any]:

@@ -1,85 +1,40 @@
 """Whatever is wrong with a request to a lifecycle's endpoints is refused by name, and never fails.
 
-For each endpoint there is one request that is right. Each of its parameters is then made wrong in
-every way: of another type, too long, too big, with a NUL, of another account, or not there at all.
+For each endpoint there is one request that is right; ``shops`` makes it wrong in every way.
 """
 
 from __future__ import annotations
 
-import copy
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+import shops
+from shops import Names, Shop, a_shop, bracketed, made
 from stripe import StripeClient
 
-from postpaid import clock
-from postpaid.billing import manage_keys
 from postpaid.storage.database import Database
 
 FAR = 4_102_444_800  # 2100-01-01
 
 
-@dataclass(frozen=True)
-class Shop:
-    """An account with one of everything, as the requests below name it; and a stranger's."""
-
-    http: httpx.Client
-    names: dict[str, str]
-    others: dict[str, str]
-
-    def filled(self, given: Any, names: dict[str, str] | None = None) -> Any:
-        """The parameters with ``{customer}`` and the like in place."""
-        if isinstance(given, dict):
-            return {key: self.filled(value, names) for key, value in given.items()}
-        if isinstance(given, list):
-            return [self.filled(each, names) for each in given]
-        return given.format(**names or self.names) if isinstance(given, str) else given
-
-    def ask(self, method: str, path: str, params: Any, *, key: str = "") -> httpx.Response:
-        form = dict(flattened(params))
-        path = self.filled(path)
-        if method == "POST":
-            headers = {"Idempotency-Key": key} if key else {}
-            return self.http.post(path, data=form, headers=headers)
-        return self.http.request(method, path, params=form)
-
-
 @pytest.fixture(scope="module")
 def shop(server: str, database: Database) -> Iterator[Shop]:
     """One for all that is refused, since that leaves no trace."""
-    with a_shop(server, database) as shop:
+    with a_shop(server, database, make_names) as shop:
         yield shop
 
 
 @pytest.fixture(scope="module")
 def odd_shop(server: str, database: Database) -> Iterator[Shop]:
     """One for what may or may not be refused."""
-    with a_shop(server, database) as shop:
+    with a_shop(server, database, make_names) as shop:
         yield shop
 
 
-@contextmanager
-def a_shop(server: str, database: Database) -> Iterator[Shop]:
-    secret, client = open_account(server, database)
-    _, stranger = open_account(server, database)
-    headers = {"Authorization": f"Bearer {secret}"}
-    with httpx.Client(base_url=server, headers=headers, timeout=60) as http:
-        yield Shop(http, make_names(client), make_names(stranger))
-
-
-def open_account(server: str, database: Database) -> tuple[str, StripeClient]:
-    with database.transaction() as conn:
-        account = manage_keys.open_account(conn, uuid.uuid4().hex, livemode=False, now=clock.now())
-        key = manage_keys.create_key(conn, account, now=clock.now())
-    return key.secret, StripeClient(key.secret, base_addresses={"api": server})
-
-
-def make_names(client: StripeClient) -> dict[str, str]:
+def make_names(client: StripeClient, _: httpx.Client) -> Names:
     v1 = client.v1
     meter = v1.billing.meters.create(
         {"display_name": "Calls", "event_name": "call", "default_aggregation": {"formula": "sum"}}
@@ -525,88 +480,40 @@ CASES = pytest.mark.parametrize(
 def test_a_parameter_of_another_type_is_named(
     shop: Shop, method: str, path: str, right: dict[str, Any]
 ) -> None:
-    for place in leaves(right):
-        wrongs: list[Any] = ["a\x00b", {"what": {"is": "this"}}]
-        if not isinstance(at(right, place), str):
-            wrongs += ["NaN", "9" * 40, "x" * 30_000]
-        for wrong in wrongs:
-            answer = shop.ask(method, path, made(shop.filled(right), place, wrong))
-            assert answer.status_code in (400, 404), (place, wrong, answer.text)
-            param = answer.json()["error"]["param"]
-            named = place[:-1] if "metadata" in str(place[-2:-1]) else place  # Stripe: all of it
-            assert str(param).startswith(bracketed(named)), (place, wrong, answer.text)
+    shops.refuse_other_types(shop, method, path, right)
 
 
 @CASES
 def test_an_unknown_parameter_is_refused_wherever_it_is(
     shop: Shop, method: str, path: str, right: dict[str, Any]
 ) -> None:
-    for place in [(), *objects(right)]:
-        asked = made(shop.filled(right), (*place, "colour"), "red")
-        answer = shop.ask(method, path, asked)
-        assert answer.status_code == 400, (place, answer.text)
-        error = answer.json()["error"]
-        assert error["code"] == "parameter_unknown", (place, error)
-        assert error["param"] == bracketed((*place, "colour"))
-
-
-NOTHING = [("GET", [], []), ("GET", None, [])]
+    shops.refuse_unknown_parameters(shop, method, path, right)
 
 
 @CASES
 def test_what_another_account_has_is_not_there(
     shop: Shop, method: str, path: str, right: dict[str, Any]
 ) -> None:
-    for place in leaves(right):
-        given = at(right, place)
-        if not (isinstance(given, str) and given.startswith("{")):
-            continue
-        asked = made(shop.filled(right), place, shop.filled(given, shop.others))
-        answer = shop.ask(method, path, asked)
-        if answer.status_code == 200:
-            shown = answer.json()  # a list or a sum, narrowed to nothing
-            assert (method, shown.get("data"), shown.get("balances", [])) in NOTHING, place
-        elif place != ("customer",) or "invoice" not in right:  # which is not the stranger's
-            assert answer.status_code == 404, (place, answer.text)
-            error = answer.json()["error"]
-            assert error["code"] == "resource_missing"
-            assert error["param"].startswith(place[0]), (place, error)
+    shops.hide_what_others_have(shop, method, path, right)
 
 
 @CASES
 def test_what_the_path_names_is_mine(
     shop: Shop, method: str, path: str, right: dict[str, Any]
 ) -> None:
-    if "{" not in path:
-        return
-    for strange in (shop.filled(path, shop.others), path_of_nothing(path), path_with_nul(path)):
-        answer = shop.http.request(
-            method,
-            strange,
-            **{"data" if method == "POST" else "params": dict(flattened(shop.filled(right)))},
-        )
-        assert answer.status_code in (400, 404), (strange, answer.text)
-        if answer.status_code == 404:
-            assert answer.json()["error"]["code"] == "resource_missing", answer.text
+    shops.hide_the_paths_of_others(shop, method, path, right)
 
 
 @CASES
 def test_what_is_odd_never_fails(
     odd_shop: Shop, method: str, path: str, right: dict[str, Any]
 ) -> None:
-    for place in leaves(right):
-        for odd in ("-1", "999999999999", "😀", " "):
-            answer = odd_shop.ask(method, path, made(odd_shop.filled(right), place, odd))
-            assert answer.status_code in (200, 400, 402, 404, 409), (place, odd, answer.text)
-            if answer.status_code != 200:
-                error = answer.json()["error"]
-                assert error["type"] in ("invalid_request_error", "card_error"), error
-                assert error["message"]
+    shops.survive_what_is_odd(odd_shop, method, path, right)
 
 
 def test_the_requests_are_right_and_done_once(server: str, database: Database) -> None:
     """Or else nothing is said by what is refused above. A repeat with the key is the answer."""
-    with a_shop(server, database) as shop:
+    with a_shop(server, database, make_names) as shop:
         for method, path, right in RIGHT:
             asked = shop.filled(right)
             if method == "GET" or path.endswith("_preview"):
@@ -624,7 +531,7 @@ def test_the_requests_are_right_and_done_once(server: str, database: Database) -
 
 
 def test_a_phase_names_what_can_be_had(server: str, database: Database) -> None:
-    with a_shop(server, database) as shop:
+    with a_shop(server, database, make_names) as shop:
         phase = shop.filled(PHASE)
         path = "/v1/subscription_schedules"
         for place, wrong, saying in (
@@ -649,68 +556,3 @@ def test_a_phase_names_what_can_be_had(server: str, database: Database) -> None:
         refused = shop.ask("POST", path, shop.filled(asked)).json()["error"]
         assert refused["param"] == "phases[0][items][0][tax_rates][0]"
         assert "not active" in refused["message"]
-
-
-# ─── Parameters as trees ─────────────────────────────────────────────────────────────────────
-
-Place = tuple[str | int, ...]
-
-
-def leaves(value: Any, place: Place = ()) -> Iterator[Place]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from leaves(inner, (*place, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from leaves(inner, (*place, index))
-    else:
-        yield place
-
-
-def objects(value: Any, place: Place = ()) -> Iterator[Place]:
-    """Where there are objects whose keys are not for the caller to choose."""
-    if isinstance(value, dict):
-        if place:
-            yield place
-        for key, inner in value.items():
-            if key not in ("metadata", "invoice_metadata", "currency_options", "created"):
-                yield from objects(inner, (*place, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from objects(inner, (*place, index))
-
-
-def at(value: Any, place: Place) -> Any:
-    for key in place:
-        value = value[key]
-    return value
-
-
-def made(value: Any, place: Place, wrong: Any) -> Any:
-    """A copy of the parameters with something else at the place."""
-    value = copy.deepcopy(value)
-    at(value, place[:-1])[place[-1]] = wrong
-    return value
-
-
-def bracketed(place: Place) -> str:
-    return str(place[0]) + "".join(f"[{key}]" for key in place[1:])
-
-
-def flattened(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from flattened(inner, f"{name}[{key}]" if name else str(key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from flattened(inner, f"{name}[{index}]")
-    else:
-        yield name, str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def path_of_nothing(path: str) -> str:
-    return "/".join("x_none" if part.startswith("{") else part for part in path.split("/"))
-
-
-def path_with_nul(path: str) -> str:
-    return "/".join("x%00" if part.startswith("{") else part for part in path.split("/"))

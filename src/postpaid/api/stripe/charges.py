@@ -73,10 +73,10 @@ def retrieve(call: Call, charge: str) -> dict[str, Any]:
 def _cursor(charge_id: str | None, name: str) -> str | None:
     if charge_id is not None and not charge_id.startswith("ch_"):
         raise NotFound.of("charge", charge_id, param=name)
-    return charge_id and _attempt_id(charge_id)
+    return charge_id and attempt_id_of(charge_id)
 
 
-def _attempt_id(charge_id: str) -> str:
+def attempt_id_of(charge_id: str) -> str:
     """The attempt that is shown as this charge; of anything else, what is no attempt."""
     return charge_id.replace("ch_", "pa_", 1) if charge_id.startswith("ch_") else f"?{charge_id}"
 
@@ -255,7 +255,7 @@ def _outcome(attempt: PaymentAttempt) -> dict[str, Any] | None:
 @loader("charge")
 def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Those that reached their gateway: what else was tried is no charge."""
-    found = payments.load(conn, act.account_id, [_attempt_id(each) for each in ids])
+    found = payments.load(conn, act.account_id, [attempt_id_of(each) for each in ids])
     reached = [each for each in found.values() if each.status in REACHED]
     return {each["id"]: each for each in render_many(conn, act, reached)}
 

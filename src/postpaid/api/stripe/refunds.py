@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from postpaid.api.stripe.expand import expandable, includable, loader
+from postpaid.api.stripe.charges import attempt_id_of
+from postpaid.api.stripe.expand import expandable, includable, loaded, loader
 from postpaid.api.stripe.lists import listing, seconds
 from postpaid.api.stripe.params import (
     AMOUNT_MAX,
@@ -22,7 +23,7 @@ from postpaid.billing import refund as refunding
 from postpaid.billing.ask_refunds import ask_refunds
 from postpaid.billing.perform import Act
 from postpaid.billing.refund import NewRefund
-from postpaid.core.errors import ActionNotAllowed, InvalidRequest
+from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.refunds import Refund, RefundReason, RefundStatus
 from postpaid.core.values import replace
 from postpaid.storage import refunds
@@ -72,7 +73,7 @@ def create(call: Call, params: RefundCreate) -> dict[str, Any]:
             code="parameter_missing" if params.charge is None else "parameters_exclusive",
         )
     asked = NewRefund(
-        attempt_id=_attempt_id(params.charge),
+        attempt_id=params.charge and attempt_id_of(params.charge),
         payment_intent_id=params.payment_intent,
         amount=params.amount,
         reason=params.reason,
@@ -99,7 +100,7 @@ def list_(call: Call, params: RefundList) -> dict[str, Any]:
             conn,
             call.act.account_id,
             params.page,
-            attempt_id=_attempt_id(params.charge),
+            attempt_id=params.charge and attempt_id_of(params.charge),
             payment_intent_id=params.payment_intent,
             created_from=created_from,
             created_before=created_before,
@@ -141,13 +142,6 @@ def cancel(call: Call, refund: str) -> dict[str, Any]:
         )
 
     return call.write(write)
-
-
-def _attempt_id(charge_id: str | None) -> str | None:
-    """The attempt that is shown as this charge; of anything else, what is no attempt."""
-    if charge_id is None:
-        return None
-    return charge_id.replace("ch_", "pa_", 1) if charge_id.startswith("ch_") else f"?{charge_id}"
 
 
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
@@ -194,7 +188,7 @@ def _load(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, dict[str,
 
 def _of_charges(conn: Connection, act: Act, ids: Sequence[str]) -> dict[str, Any]:
     """The refunds of each charge, newest first; those beyond the first ten are listed."""
-    attempt_ids = {each: _attempt_id(each) or "" for each in ids}
+    attempt_ids = {each: attempt_id_of(each) for each in ids}
     found = refunds.of_attempts(conn, act.account_id, attempt_ids.values())
     shown = {}
     for charge_id, attempt_id in attempt_ids.items():
@@ -209,8 +203,10 @@ def list_of_charge(call: Call, params: ListParams, charge: str) -> dict[str, Any
     """List a charge's refunds, newest first."""
 
     def read(conn: Connection) -> dict[str, Any]:
+        if not loaded(conn, call.act, "charge", [charge]):
+            raise NotFound.of("charge", charge)
         found = refunds.list_page(
-            conn, call.act.account_id, params.page, attempt_id=_attempt_id(charge)
+            conn, call.act.account_id, params.page, attempt_id=attempt_id_of(charge)
         )
         return listing(f"/v1/charges/{charge}/refunds", found, to_stripe)
 

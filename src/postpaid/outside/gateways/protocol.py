@@ -8,8 +8,8 @@ else is tried.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,24 @@ class Unknown:
 
 
 Outcome: TypeAlias = Succeeded | Declined | RequiresAction | Processing | Unknown
+
+TEXT_MAX = 5000  # of anything that a gateway says: its addresses are long
+A = TypeVar("A", bound=Outcome | Absent)
+
+
+def storable(answer: A) -> A:
+    """The answer in texts that a database keeps: of bounded length, and of characters only.
+
+    What one gateway says must not keep what others said from being written.
+    """
+    said = ((each.name, getattr(answer, each.name)) for each in fields(answer))
+    texts: dict[str, Any] = {name: _text(value) for name, value in said if value is not None}
+    return replace(answer, **texts)
+
+
+def _text(value: object) -> str:
+    plain = str(value).replace("\0", "").encode("utf-8", "replace").decode()
+    return plain[:TEXT_MAX]
 
 
 class Gateway(Protocol):

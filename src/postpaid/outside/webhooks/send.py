@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ ANSWER_BYTES_MAX = 16_384
 EXCERPT_CHARACTERS = 500
 ERROR_CHARACTERS = 300
 TARGETS_KEPT = 1000  # URLs that were found to be good, which is the same every time
-LOOKUPS_MAX = 64  # threads, one for each name that takes its time
-SOCKETS_MAX = 512
+LOOKUPS_MAX = 32  # threads, one for each name that takes its time; and as many for good names
+NAMES_KEPT = 10_000  # that were good when they were looked up last
 
 LookUp = Callable[[str], Sequence[str]]
 
@@ -109,7 +110,7 @@ class Sender:
             error = _refusal(status)
         except TimeoutError:
             error = f"There was no whole answer within {self._timeout_s:g} seconds."
-        except (Refused, aiohttp.ClientError, OSError, ValueError) as failure:
+        except Exception as failure:  # a receiver may say what nobody has thought of
             error = _told(failure)
         milliseconds = int((time.monotonic() - started) * 1000)
         return Answer(milliseconds, status, error, excerpt)
@@ -153,16 +154,23 @@ def _refusal(status: int) -> str | None:
 
 def _told(failure: BaseException) -> str:
     """A failure in a sentence."""
-    return (str(failure) or type(failure).__name__)[:ERROR_CHARACTERS].replace("\0", "")
+    said = (str(failure) or type(failure).__name__)[:ERROR_CHARACTERS]
+    return said.replace("\0", "").encode("utf-8", "replace").decode()  # as it can be stored
 
 
 class _Resolver(AbstractResolver):
-    """Looks names up in threads, each name once at a time, and refuses all if one is refused."""
+    """Looks names up in threads, each name once at a time, and refuses all if one is refused.
+
+    A look-up cannot be cut short. So names that are not known to be good have threads of their own,
+    and those that are do not wait behind a thousand that never answer.
+    """
 
     def __init__(self, allowed: Sequence[Network], look_up: LookUp) -> None:
         self._allowed = allowed
         self._look_up = look_up
-        self._threads = ThreadPoolExecutor(LOOKUPS_MAX, thread_name_prefix="look-up")
+        self._known = ThreadPoolExecutor(LOOKUPS_MAX, thread_name_prefix="look-up")
+        self._unknown = ThreadPoolExecutor(LOOKUPS_MAX, thread_name_prefix="look-up-new")
+        self._good: OrderedDict[str, None] = OrderedDict()  # the last one that was used at the end
         self._under_way: dict[str, asyncio.Future[Sequence[str]]] = {}
 
     async def resolve(
@@ -192,16 +200,23 @@ class _Resolver(AbstractResolver):
     def _addresses(self, host: str) -> asyncio.Future[Sequence[str]]:
         if host in self._under_way:
             return self._under_way[host]
-        future = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host)
+        known = host in self._good
+        self._good.pop(host, None)  # until it has answered
+        threads = self._known if known else self._unknown
+        future = asyncio.get_running_loop().run_in_executor(threads, self._look_up, host)
         self._under_way[host] = future
 
         def forget(done: asyncio.Future[Sequence[str]]) -> None:
             self._under_way.pop(host, None)
-            if not done.cancelled():
-                done.exception()  # whoever waited may have gone
+            if done.cancelled() or done.exception() is not None:
+                return  # whoever waited may have gone
+            self._good[host] = None
+            if len(self._good) > NAMES_KEPT:
+                self._good.popitem(last=False)
 
         future.add_done_callback(forget)
         return future
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._known, self._unknown):
+            threads.shutdown(wait=False, cancel_futures=True)
