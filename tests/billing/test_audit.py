@@ -287,6 +287,24 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
         {6, 13},
         "UPDATE usage_events SET value = 1235 WHERE {mine} AND value = 1234",
     ),
+    "a delivery that waits for nothing": (
+        {39},
+        "WITH told AS (INSERT INTO webhook_endpoints (account_id, id, url, enabled_events, facade,"
+        " payload, status, secret, created_at) SELECT account_id, 'we_1', 'https://a.example',"
+        " '[]', 'stripe', 'thin', 'enabled', '', created_at FROM customers WHERE {mine})"
+        " INSERT INTO webhook_deliveries (account_id, id, endpoint_id, event_id, subject_id,"
+        " due_at, created_at) SELECT account_id, 'whd_1', 'we_1', id, 'cus_1', NULL, created_at"
+        " FROM events WHERE {mine} LIMIT 1",
+    ),
+    "an event that was yet to be delivered": (
+        {42},
+        "WITH told AS (INSERT INTO webhook_endpoints (account_id, id, url, enabled_events, facade,"
+        " payload, status, secret, created_at) SELECT account_id, 'we_1', 'https://a.example',"
+        " '[]', 'stripe', 'thin', 'enabled', '', created_at FROM customers WHERE {mine})"
+        " INSERT INTO webhook_deliveries (account_id, id, endpoint_id, event_id, subject_id,"
+        " created_at) SELECT account_id, 'whd_1', 'we_1', 'evt_none', 'cus_1', created_at"
+        " FROM customers WHERE {mine}",
+    ),
     "usage that was billed, with its totals": (
         {13},
         "WITH changed AS (UPDATE usage_events SET value = 1235 WHERE {mine} AND value = 1234),"

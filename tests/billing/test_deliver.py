@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from postpaid.billing.perform import Act
 from postpaid.billing.prune import Retention, prune
 from postpaid.core.deliveries import (
     ATTEMPTS_KEPT,
+    DISABLE_AFTER,
     LEASE,
     EndpointStatus,
     Facade,
@@ -25,9 +27,10 @@ from postpaid.core.deliveries import (
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.values import replace
 from postpaid.deliverer import RENDERS
-from postpaid.storage import deliveries, delivery_attempts
+from postpaid.storage import deliveries, delivery_attempts, events, webhook_endpoints
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection, Database
+from postpaid.storage.vault import Vault, VaultError
 from postpaid.storage.webhook_endpoints import WebhookEndpoint
 from statements import counted
 
@@ -307,6 +310,134 @@ def test_only_the_last_attempts_are_kept(outbox: Outbox) -> None:
     with outbox.database.connection() as conn:
         kept = delivery_attempts.list_many(conn, outbox.act.account_id, [delivery.id])[delivery.id]
     assert [each.number for each in kept] == list(range(25, 5, -1))
+
+
+# ─── What cannot be signed, shown, or blamed on the endpoint ─────────────────────────────────
+
+
+@contextmanager
+def another_machine(outbox: Outbox) -> Iterator[Database]:
+    """The same database, from where secrets are sealed with another key."""
+    database = Database(outbox.database.url, pool_size=2, vault=Vault.of_new_key())
+    yield database
+    database.close()
+
+
+def test_what_cannot_be_signed_here_is_left_to_whoever_can(outbox: Outbox) -> None:
+    outbox.happen("cus_1")
+    with another_machine(outbox) as elsewhere, pytest.raises(VaultError, match="SECRET_KEY"):
+        deliver.take(elsewhere, outbox.act, outbox.endpoint, RENDERS, limit=100)
+    assert outbox.subjects(outbox.take()) == [["cus_1"]]
+
+
+def test_a_secret_whose_key_is_lost_can_be_renewed(outbox: Outbox) -> None:
+    outbox.happen("cus_1")
+    with another_machine(outbox) as elsewhere:
+        with elsewhere.transaction() as conn:
+            manage_webhook_endpoints.rotate_secret(
+                conn,
+                outbox.act,
+                outbox.endpoint,
+                overlap=timedelta(days=1),
+                vault=elsewhere.vault,
+            )
+        taken = deliver.take(elsewhere, outbox.act, outbox.endpoint, RENDERS, limit=100)
+        assert taken is not None
+        with elsewhere.connection() as conn:
+            renewed = manage_webhook_endpoints.secret_of(
+                conn, outbox.act, outbox.endpoint, elsewhere.vault
+            )
+    assert taken.secrets == [renewed]
+
+
+def test_what_was_not_sent_does_not_count_against_the_endpoint(outbox: Outbox) -> None:
+    outbox.happen("cus_1", "cus_2")
+    unsent = replace(BAD, sent=False)
+    for by in (timedelta(0), DISABLE_AFTER):
+        taken = outbox.take(outbox.later(by))
+        assert taken is not None
+        tried = [Tried(train[0].delivery, unsent) for train in taken.trains]
+        outbox.record(taken, *tried, act=outbox.later(by))
+    assert {each.failures for each in all_of(outbox)} == {2}
+    with outbox.database.connection() as conn:
+        [endpoint] = webhook_endpoints.load(conn, outbox.act.account_id, [outbox.endpoint]).values()
+    assert (endpoint.status, endpoint.failing_since) == (EndpointStatus.ENABLED, None)
+
+
+def test_what_is_of_no_use_to_try_again_is_given_up_at_once(outbox: Outbox) -> None:
+    outbox.happen("cus_1", "cus_1")
+    taken = outbox.take()
+    assert taken is not None
+    first, second = (each.delivery for each in taken.trains[0])
+    gone = replace(BAD, sent=False, again=False)
+    outbox.record(taken, Tried(first, gone), Tried(second, None))
+    assert [each.status for each in all_of(outbox)] == ["failed", "pending"]
+    assert outbox.subjects(outbox.take()) == [["cus_1"]]
+
+
+def test_what_comes_back_when_somebody_has_disabled_the_endpoint_does_not_judge_it(
+    outbox: Outbox,
+) -> None:
+    outbox.happen("cus_1", "cus_2")
+    taken = outbox.take()
+    assert taken is not None
+    outbox.record(taken, Tried(taken.trains[0][0].delivery, BAD))
+    with outbox.database.transaction() as conn:
+        disabled = manage_webhook_endpoints.update_endpoint(
+            conn,
+            outbox.act,
+            outbox.endpoint,
+            lambda before: replace(before, status=EndpointStatus.DISABLED),
+        )
+    assert disabled.failing_since is None  # it is disabled by somebody, not for failing
+    outbox.record(taken, Tried(taken.trains[1][0].delivery, BAD))
+    with outbox.database.connection() as conn:
+        found = webhook_endpoints.load(conn, outbox.act.account_id, [outbox.endpoint])
+    assert found == {outbox.endpoint: disabled}
+
+
+def test_one_that_fails_is_asked_about_one_event_of_each_object(outbox: Outbox) -> None:
+    """So an event that it never takes does not keep it from being found alive."""
+    outbox.happen("cus_0")
+    taken = outbox.take()
+    assert taken is not None
+    outbox.record(taken, Tried(taken.trains[0][0].delivery, BAD))
+    outbox.happen("cus_1", "cus_1", "cus_2")
+    assert outbox.subjects(outbox.take(limit=4)) == [["cus_1"], ["cus_2"]]
+
+
+def test_a_delivery_that_begins_again_while_its_event_is_pruned_is_not_lost_sight_of(
+    outbox: Outbox,
+) -> None:
+    """What waits behind it is told of when it is given up."""
+    outbox.happen("cus_1")
+    taken = outbox.take()
+    assert taken is not None
+    old = taken.trains[0][0].delivery
+    outbox.record(taken, Tried(old, GOOD))
+    with outbox.database.transaction() as pruning:
+        pruning.execute("DELETE FROM events WHERE id = %s", (old.event_id,))
+        with outbox.database.transaction() as conn:
+            redeliver.redeliver(conn, outbox.act, outbox.endpoint, only_failed=False)
+        pruning.execute(
+            events.DELETE_DELIVERIES,
+            {"account_id": outbox.act.account_id, "ids": [old.event_id]},
+        )
+    outbox.happen("cus_1")
+    again = outbox.take()
+    assert again is not None
+    [[first, second]] = again.trains
+    assert (first.gone, first.body, second.gone) == (True, None, False)
+
+
+def test_a_clock_that_goes_back_holds_up_nothing_new(outbox: Outbox) -> None:
+    outbox.happen("cus_1", "cus_2")
+    taken = outbox.take()
+    assert taken is not None
+    back = outbox.later(timedelta(hours=-1))
+    outbox.record(taken, *(Tried(each[0].delivery, GOOD) for each in taken.trains), act=back)
+    outbox.happen("cus_1")
+    assert outbox.subjects(outbox.take(back)) == [["cus_1"]]
 
 
 # ─── What it costs ───────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from all_at_once import all_at_once
 from postpaid.billing import correct
 from postpaid.billing.ask_refunds import ask_pending_refunds, ask_refunds, record_refunds
 from postpaid.billing.gateways import GATEWAYS
@@ -134,27 +135,6 @@ def balance(world: World) -> int:
     [customer_id] = world.customer_ids
     with world.database.connection() as conn:
         return customers.load(conn, world.act.account_id, [customer_id])[customer_id].balance
-
-
-def all_at_once(works: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What each of the works returned, or was refused with."""
-    together = threading.Barrier(len(works))
-    done: list[Any] = [None] * len(works)
-
-    def run(at: int, work: Callable[[], Any]) -> None:
-        together.wait(timeout=30)
-        try:
-            done[at] = work()
-        except BillingError as error:
-            done[at] = error
-
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-        assert not thread.is_alive()
-    return done
 
 
 # ─── At once ─────────────────────────────────────────────────────────────────────────────────

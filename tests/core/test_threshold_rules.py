@@ -19,6 +19,7 @@ from postpaid.core.subscriptions import (
     Catalog,
     CollectionMethod,
     Item,
+    PauseBehavior,
     Sold,
     Subscription,
     SubscriptionStatus,
@@ -117,6 +118,8 @@ def test_a_quantity_is_of_one_item_and_begins_anew_when_it_was_billed() -> None:
         ({"cancel_at": NOON + timedelta(hours=24)}, NOON, False),
         ({}, T1 - timedelta(hours=1), True),
         ({"threshold_amount": None}, NOON, False),
+        ({"status": SubscriptionStatus.UNPAID}, NOON, False),
+        ({"pause_behavior": PauseBehavior.VOID}, NOON, False),
     ],
     ids=[
         "active",
@@ -128,6 +131,8 @@ def test_a_quantity_is_of_one_item_and_begins_anew_when_it_was_billed() -> None:
         "in the last day before a date",
         "in the last day of a period that another follows",
         "without one",
+        "unpaid",
+        "while its collection is paused",
     ],
 )
 def test_when_thresholds_bill(fields: dict[str, Any], now: datetime, bills: bool) -> None:

@@ -107,6 +107,24 @@ def test_a_charge_without_an_answer_is_found(
     assert len(frame.transfers) == 1
 
 
+@pytest.mark.parametrize("honours_keys", [False, True])
+@pytest.mark.parametrize("fault", ["lose answer", "stall", "answer 500", "lose request"])
+def test_a_refund_without_an_answer_is_made_once(
+    gateway: Gateway, frame: FrameDouble, fault: str, honours_keys: bool
+) -> None:
+    frame.honours_keys = honours_keys
+    charge = gateway.charge(REQUEST)
+    assert isinstance(charge, Succeeded)
+    request = RefundRequest("re_1", charge.reference, 900, "usd")
+    frame.faults.append(fault)
+    assert isinstance(gateway.refund(request), Unknown)
+    soon = gateway.refund(replace(request, age_s=60))
+    arrived = fault != "lose request"
+    assert isinstance(soon, Succeeded if arrived else Unknown)  # it may still be on its way
+    assert isinstance(gateway.refund(replace(request, age_s=ON_ITS_WAY_S)), Succeeded)
+    assert [each["amount"] for each in frame.refunds] == [900]
+
+
 def test_a_charge_that_is_not_there_may_still_arrive(gateway: Gateway, frame: FrameDouble) -> None:
     frame.faults.append("lose request")
     assert isinstance(gateway.charge(REQUEST), Unknown)

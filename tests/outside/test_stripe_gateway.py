@@ -212,6 +212,23 @@ def test_a_charge_without_an_answer_is_found(
     assert charges_of(client, request_) == [9900]
 
 
+@pytest.mark.parametrize("fault", [*ARRIVED, "lose request"])
+def test_a_refund_without_an_answer_is_made_once(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest, fault: str
+) -> None:
+    charge = gateway.charge(request_)
+    assert isinstance(charge, Succeeded)
+    request = RefundRequest(f"re_{next(_numbers)}", charge.reference, 900, "usd")
+    line.faults.append(fault)
+    assert isinstance(gateway.refund(request), Unknown)
+    again = replace(request, age_s=60)
+    found = gateway.ask_refund(again, None)
+    assert found == Absent() if fault == "lose request" else isinstance(found, Succeeded)
+    assert isinstance(gateway.refund(again), Succeeded)
+    refunds = client.refunds.list({"payment_intent": charge.reference}).data
+    assert [each.amount for each in refunds] == [900]
+
+
 def test_a_charge_that_did_not_arrive_is_asked_for_again(
     gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
 ) -> None:

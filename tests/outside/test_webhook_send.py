@@ -32,8 +32,16 @@ def send(url: str, *, timeout_s: float = 5, allowed: tuple[str, ...] = LOOPBACK)
 
 
 @contextmanager
-def speaking(*chunks: bytes, context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A server that says this to whoever connects, and then nothing; gives its host and port."""
+def speaking(
+    *chunks: bytes,
+    context: ssl.SSLContext | None = None,
+    gap_s: float = 0,
+    ends: bool = False,
+) -> Iterator[str]:
+    """A server that says this to whoever connects, and then nothing, or hangs up.
+
+    Gives its host and port.
+    """
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0.05)
@@ -51,7 +59,12 @@ def speaking(*chunks: bytes, context: ssl.SSLContext | None = None) -> Iterator[
                             connection = context.wrap_socket(connection, server_side=True)
                         for chunk in chunks:
                             connection.sendall(chunk)
-                        ended.wait()
+                            ended.wait(gap_s)
+                        if ends:
+                            connection.shutdown(socket.SHUT_WR)
+                            connection.recv(100_000)
+                        else:
+                            ended.wait()
                     except OSError:
                         pass  # whoever called did not like it
 
@@ -64,8 +77,12 @@ def speaking(*chunks: bytes, context: ssl.SSLContext | None = None) -> Iterator[
             thread.join()
 
 
-def self_signed(folder: Path) -> ssl.SSLContext:
-    """A certificate for 127.0.0.1 that nobody vouches for."""
+def self_signed(
+    folder: Path, *, names: list[str] | None = None, days: int = 40_000
+) -> ssl.SSLContext:
+    """A certificate for 127.0.0.1, or for names, that nobody vouches for; from 2020 on."""
+    subjects: list[x509.GeneralName] = [x509.DNSName(each) for each in names or ()]
+    subjects = subjects or [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -76,9 +93,9 @@ def self_signed(folder: Path) -> ssl.SSLContext:
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=40_000))
+        .not_valid_after(start + datetime.timedelta(days=days))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName(subjects),
             critical=False,
         )
         .sign(key, hashes.SHA256())
@@ -139,6 +156,199 @@ def test_what_is_not_an_answer_is_a_failure(said: bytes) -> None:
         answer = send(f"http://{place}/")
     assert answer.error
     assert len(answer.error) <= 300
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 50 + OK, 200),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+        (b"HTTP/1.1 200 \xff\xfe\r\nContent-Length: 0\r\n\r\n", 200),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: a; charset=none\r\nContent-Length: 1\r\n\r\n\xff", 200),
+        (b"HTTP/1.1 200 OK\r\nSet-Cookie: \xff=;;domain\r\nContent-Length: 0\r\n\r\n", 200),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + b"\x1f\x8b" * 20_000, 200),
+        (CHUNKED + b"1\r\nx\r\n" * 20_000, 200),
+    ],
+    ids=[
+        "after 100",
+        "after many hints",
+        "204",
+        "a reason that is no text",
+        "an unknown charset",
+        "a cookie that is none",
+        "a gzip bomb",
+        "tiny chunks",
+    ],
+)
+def test_what_is_odd_and_yet_an_answer_is_taken(said: bytes, status: int) -> None:
+    with speaking(said) as place:
+        answer = send(f"http://{place}/")
+    assert (answer.status_code, answer.error) == (status, None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nx",
+        b"HTTP/1.1 304 Not Modified\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 99999 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000,
+        b"HTTP/1.1 200 OK\r\nX\xff\xfe: \xff\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+        CHUNKED + b"zz\r\n\r\n",
+        CHUNKED + b"0\r\n" + b"X: y\r\n" * 50_000,
+        b"hello",
+    ],
+    ids=[
+        "101",
+        "304",
+        "a place that is none",
+        "999",
+        "99999",
+        "headers without end",
+        "a header's name that is no text",
+        "two lengths",
+        "a length that is no number of ours",
+        "a chunk's length that is none",
+        "trailers without end",
+        "no HTTP at all",
+    ],
+)
+def test_what_is_odd_and_not_good_is_a_failure_that_can_be_stored(said: bytes) -> None:
+    with speaking(said) as place:
+        answer = send(f"http://{place}/")
+    assert answer.error
+    answer.error.encode()
+
+
+def test_hints_without_an_end_are_cut_off() -> None:
+    with speaking(*[b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000] * 1000) as place:
+        answer = send(f"http://{place}/", timeout_s=0.3)
+    assert answer.error == "There was no whole answer within 0.3 seconds."
+
+
+def test_an_answer_that_comes_letter_by_letter_is_cut_off() -> None:
+    with speaking(*[bytes([each]) for each in b"HTTP/1.1 200 OK"], gap_s=0.1) as place:
+        answer = send(f"http://{place}/", timeout_s=0.3)
+    assert answer.error == "There was no whole answer within 0.3 seconds."
+
+
+def test_an_answer_of_http_1_0_ends_with_its_connection() -> None:
+    with speaking(b"HTTP/1.0 200 OK\r\n\r\nhello", ends=True) as place:
+        answer = send(f"http://{place}/")
+    assert (answer.status_code, answer.error, answer.excerpt) == (200, None, "hello")
+
+
+@pytest.mark.parametrize(
+    ("names", "days"), [(["other.example"], 40_000), (None, 1)], ids=["another host", "expired"]
+)
+def test_a_certificate_of_another_host_or_of_old_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str] | None, days: int
+) -> None:
+    """Though who vouches for it is trusted."""
+    context = self_signed(tmp_path, names=names, days=days)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "both.pem"))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
+    with speaking(OK, context=context) as place:
+        answer = send(f"https://{place}/")
+    assert answer.status_code is None
+    assert answer.error is not None
+    assert ("expired" if names is None else "mismatch") in answer.error
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_used_again() -> None:
+    with speaking(OK, ends=True) as place:
+
+        async def twice() -> list[Answer]:
+            async with Sender(networks(LOOPBACK), timeout_s=5) as sender:
+                answers = []
+                for _ in range(3):
+                    answers.append(await sender.send(f"http://{place}/", b"{}", {}))
+                    await asyncio.sleep(0.1)  # in which the end of the connection is noticed
+                return answers
+
+        assert [each.error for each in asyncio.run(twice())] == [None] * 3
+
+
+def test_a_body_of_megabytes_arrives_whole() -> None:
+    with receiving() as receiver:
+
+        async def once() -> Answer:
+            async with Sender(networks(LOOPBACK)) as sender:
+                return await sender.send(receiver.url, b"x" * 5_000_000, {})
+
+        assert asyncio.run(once()).error is None
+        assert len(receiver.received[0].body) == 5_000_000
+
+
+# ─── Names ───────────────────────────────────────────────────────────────────────────────────
+
+
+def send_by_name(url: str, *found: str) -> tuple[str | None, int]:
+    """Send to names that stand for these addresses; the error, and what came to the receiver."""
+    with receiving() as receiver:
+        port = receiver.url.rpartition(":")[2]
+
+        async def once() -> Answer:
+            async with Sender(networks(LOOPBACK), look_up=lambda host: found) as sender:
+                return await sender.send(f"{url}:{port}/", b"{}", {})
+
+        return asyncio.run(once()).error, len(receiver.received)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        ("127.0.0.1", "10.0.0.1"),
+        ("127.0.0.1", "fe80::1%2"),
+        ("127.0.0.1", "::ffff:169.254.169.254"),
+        ("127.0.0.1", "64:ff9b::a00:1"),
+        ("127.0.0.1", "nonsense"),
+        (),
+    ],
+    ids=["private", "link-local", "mapped", "NAT64", "no address", "none at all"],
+)
+def test_all_that_a_name_stands_for_must_be_good(found: tuple[str, ...]) -> None:
+    error, came = send_by_name("http://many.example", *found)
+    assert error
+    assert came == 0
+
+
+def test_names_that_never_answer_do_not_hold_up_those_that_do() -> None:
+    ended = threading.Event()
+
+    def look_up(host: str) -> list[str]:
+        if host.startswith("slow"):
+            ended.wait(60)
+        return ["127.0.0.1"]
+
+    with receiving() as receiver:
+        port = receiver.url.rpartition(":")[2]
+
+        async def all_at_once() -> Answer:
+            async with Sender(networks(LOOPBACK), look_up=look_up, timeout_s=30) as sender:
+                good = f"http://good.example:{port}/"
+                assert (await sender.send(good, b"{}", {"Connection": "close"})).error is None
+                slow = [
+                    asyncio.create_task(sender.send(f"http://slow{each}.example:{port}/", b"", {}))
+                    for each in range(1000)
+                ]
+                await asyncio.sleep(0)  # they have begun
+                answer = await sender.send(good, b"{}", {"Connection": "close"})
+                assert not any(each.done() for each in slow)
+                ended.set()
+                for each in slow:
+                    each.cancel()
+                return answer
+
+        assert asyncio.run(all_at_once()).error is None
 
 
 def test_an_answers_text_can_be_stored_whatever_it_is() -> None:

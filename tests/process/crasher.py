@@ -2,6 +2,8 @@
 
     python crasher.py
 
+A refund, if the command has one, is asked for before all else, as a request does it.
+
 Reads a command a line, starts as many processes as it says, each with a database of its own, waits
 for them and answers in a line: how each ended, and which steps it came to. A step is a moment
 between two things that last: a statement that matters, a commit, a question to the provider.
@@ -23,10 +25,12 @@ import stripe
 
 from postpaid import ids
 from postpaid.billing import gateways
+from postpaid.billing.ask_refunds import ask_pending_refunds, ask_refunds
 from postpaid.billing.pass_time import run_passes, settle_abandoned
 from postpaid.billing.perform import Act
+from postpaid.billing.refund import NewRefund, refund
 from postpaid.outside.gateways.stripe import StripeGateway
-from postpaid.storage import payments
+from postpaid.storage import payments, refunds
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.payment_gateways import GatewayKind
 from postpaid.storage.vault import Vault
@@ -65,6 +69,9 @@ def watch(steps: Steps) -> None:
     around(payments, "insert_many")
     around(payments, "begin_asking")
     around(payments, "settle")
+    around(refunds, "insert_many")
+    around(refunds, "begin_asking")
+    around(refunds, "settle")
     around(stripe.RequestsClient, "request")
 
     begin = Database.transaction
@@ -83,13 +90,30 @@ def watch(steps: Steps) -> None:
 
 
 def work(command: dict[str, Any]) -> None:
-    """What a worker does in one round, as of the command's time."""
+    """What a worker does in a round at each of the command's times."""
     database = Database(command["url"], pool_size=2, vault=Vault([command["vault"]]))
-    now = datetime.fromisoformat(command["now"])
-    act = Act(command["account_id"], False, "worker", now, ids.new_id)
-    while run_passes(database, act, wall=now) + settle_abandoned(database, act, wall=now):
-        pass
+    if attempt_id := command["refund"]:
+        now = datetime.fromisoformat(command["times"][0])
+        act = Act(command["account_id"], False, "client", now, ids.new_id)
+        with database.transaction() as conn:
+            made = refund(conn, act, NewRefund(attempt_id=attempt_id))
+        ask_refunds(database, act, [made.id])
+    for now in map(datetime.fromisoformat, command["times"]):
+        act = Act(command["account_id"], False, "worker", now, ids.new_id)
+        while (
+            run_passes(database, act, wall=now)
+            + settle_abandoned(database, act, wall=now)
+            + ask_pending_refunds(database, act, wall=now)
+        ):
+            pass
     database.close()
+
+
+def warm_up() -> None:
+    """Let Stripe's library import here what each process would import for itself."""
+    StripeGateway("warm", "sk_test_12345")
+    for name in ("PaymentIntent", "Refund", "ListObject"):
+        getattr(stripe, name)
 
 
 def start(command: dict[str, Any]) -> tuple[int, int]:
@@ -111,6 +135,7 @@ def start(command: dict[str, Any]) -> tuple[int, int]:
 
 
 def main() -> None:
+    warm_up()
     open_stripe: Callable[..., StripeGateway] = partial(StripeGateway, timeout_s=TIMEOUTS_S)
     gateways._KINDS[GatewayKind.STRIPE] = open_stripe
     for line in sys.stdin:

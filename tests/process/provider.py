@@ -2,9 +2,9 @@
 
     python provider.py BOOK
 
-A line of the book is a charge that was taken. Keys are honoured as Stripe does: the first answer
-is given again, until keys are forgotten. How the payment method is called says what goes wrong with
-the first request of a key.
+A line of the book is a charge that was taken, or a refund that was given back. Keys are honoured as
+Stripe does: the first answer is given again, until keys are forgotten. How the payment method is
+called says what goes wrong with the first request of a key.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 STALL_S = 1.0
+METHOD, OURS = "payment_method", "postpaid_attempt"
 
 Json = dict[str, Any]
 
 
 class Provider:
-    """The intents, newest first in a list, and the answers by key."""
+    """The intents and refunds, newest first in a list, and the answers by key."""
 
     def __init__(self, book: Path) -> None:
         self.book = book
         self.intents: list[Json] = []
+        self.refunds: list[Json] = []
         self.answers: dict[str, tuple[int, Json]] = {}
         self.heard: set[str] = set()
         self.lock = threading.Lock()
@@ -40,11 +42,37 @@ class Provider:
             self.heard.add(key)
             return first
 
+    def method_of(self, given: dict[str, str]) -> str:
+        """Of a charge, and of what a refund gives back."""
+        with self.lock:
+            of = {each["id"]: each["payment_method"] for each in self.intents}
+        return of.get(given["payment_intent"], "") if "payment_intent" in given else given[METHOD]
+
     def create(self, given: dict[str, str], key: str) -> tuple[int, Json]:
         with self.lock:
             if key not in self.answers:
-                self.answers[key] = self._create(given)
+                make = self._give_back if "payment_intent" in given else self._create
+                self.answers[key] = make(given)
             return self.answers[key]
+
+    def _give_back(self, given: dict[str, str]) -> tuple[int, Json]:
+        refund: Json = {
+            "id": f"re_{len(self.refunds) + 1}",
+            "object": "refund",
+            "amount": int(given["amount"]),
+            "metadata": {OURS: given[f"metadata[{OURS}]"]},
+            "payment_intent": given["payment_intent"],
+            "status": "succeeded",
+        }
+        self.refunds.insert(0, refund)
+        self._write(given["payment_intent"], -refund["amount"], refund["id"])
+        return 200, refund
+
+    def _write(self, whose: str, amount: int, name: str) -> None:
+        with self.book.open("a") as book:
+            book.write(json.dumps([whose, amount, name]) + "\n")
+            book.flush()
+            os.fsync(book.fileno())
 
     def _create(self, given: dict[str, str]) -> tuple[int, Json]:
         intent: Json = {
@@ -54,27 +82,30 @@ class Provider:
             "client_secret": "secret",
             "customer": given["customer"],
             "last_payment_error": None,
-            "metadata": {"postpaid_attempt": given["metadata[postpaid_attempt]"]},
+            "metadata": {OURS: given[f"metadata[{OURS}]"]},
             "next_action": None,
+            "payment_method": given[METHOD],
             "status": "succeeded",
         }
         self.intents.insert(0, intent)
-        if given["payment_method"] == "pm_declines":
+        if given[METHOD] == "pm_declines":
             error = {"type": "card_error", "code": "card_declined", "message": "No."}
             intent |= {"status": "requires_payment_method", "last_payment_error": error}
             return 402, {"error": error | {"decline_code": "do_not_honor"}}
-        with self.book.open("a") as book:
-            book.write(json.dumps([intent["customer"], intent["amount"], intent["id"]]) + "\n")
-            book.flush()
-            os.fsync(book.fileno())
+        self._write(intent["customer"], intent["amount"], intent["id"])
         return 200, intent
 
     def get(self, path: str, query: dict[str, str]) -> tuple[int, Json]:
         with self.lock:
-            rest = path.removeprefix("/v1/payment_intents").strip("/")
+            _, _, kind, *rest = path.split("/")
+            books, by = (
+                (self.refunds, "payment_intent")
+                if kind == "refunds"
+                else (self.intents, "customer")
+            )
             if rest:
-                return 200, next(each for each in self.intents if each["id"] == rest)
-            mine = [each for each in self.intents if each["customer"] == query["customer"]]
+                return 200, next(each for each in books if each["id"] == rest[0])
+            mine = [each for each in books if each[by] == query[by]]
             return 200, {"object": "list", "data": mine, "has_more": False, "url": path}
 
 
@@ -95,7 +126,7 @@ def main() -> None:
                 self.answer(200, {})
                 return
             given, key = dict(parse_qsl(body.decode())), self.headers["Idempotency-Key"]
-            fault = given["payment_method"] if provider.is_first(key) else ""
+            fault = provider.method_of(given) if provider.is_first(key) else ""
             if fault == "pm_losesRequest":
                 self.close_connection = True
                 return

@@ -11,11 +11,13 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -23,8 +25,11 @@ import pytest
 import database as databases
 from postpaid.billing.collect import LEASE
 from postpaid.billing.manage_payment_gateways import create_payment_gateway
+from postpaid.billing.pass_time import settle_abandoned
+from postpaid.storage import payments
 from postpaid.storage.database import Database
 from postpaid.storage.payment_gateways import GatewayKind
+from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 from postpaid.storage.vault import Vault
 from world import END, FEE, HOUR, World, make_world
 
@@ -34,6 +39,9 @@ LATER = FINAL + 2 * LEASE
 TOMORROW = FINAL + timedelta(days=2)
 STEPS_MAX = 40
 SEED = 20_260_101
+WORLDS_AT_ONCE = 3
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -71,49 +79,71 @@ def vault_key() -> str:
 @pytest.fixture(scope="module")
 def database(server_url: str, vault_key: str) -> Iterator[Database]:
     with databases.clone(server_url) as url:
-        opened = Database(url, pool_size=4, vault=Vault([vault_key]))
+        opened = Database(url, pool_size=8, vault=Vault([vault_key]))
         yield opened
         opened.close()
 
 
 @dataclass
 class Crasher:
-    """Workers in other processes, as many at once as wanted."""
+    """Workers in other processes, as many at once as wanted, and of several worlds."""
 
-    process: subprocess.Popen[str]
+    free: SimpleQueue[subprocess.Popen[str]]
     database: Database
     vault_key: str
 
     def work(
-        self, world: World, now: datetime, *, die_at: int | None = None, workers: int = 1
+        self,
+        world: World,
+        *times: datetime,
+        die_at: int | None = None,
+        workers: int = 1,
+        refund: str | None = None,
     ) -> list[tuple[int, list[str]]]:
-        """How each worker ended, and which steps it came to."""
+        """How each worker ended, and which steps it came to, in a round at each of the times."""
         command = {
             "url": self.database.url,
             "vault": self.vault_key,
             "account_id": world.act.account_id,
-            "now": now.isoformat(),
+            "times": [each.isoformat() for each in times],
             "die_at": die_at,
+            "refund": refund,
             "workers": workers,
         }
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        return [(ended, steps) for ended, steps in json.loads(self.process.stdout.readline())]
+        process = self.free.get()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(command) + "\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        self.free.put(process)
+        return [(ended, steps) for ended, steps in answer]
 
 
 @pytest.fixture(scope="module")
 def crasher(database: Database, vault_key: str) -> Iterator[Crasher]:
-    process = subprocess.Popen(
-        [sys.executable, HERE / "crasher.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield Crasher(process, database, vault_key)
-    process.kill()
-    process.communicate()
+    free: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, HERE / "crasher.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(WORLDS_AT_ONCE)
+    ]
+    for each in processes:
+        free.put(each)
+    yield Crasher(free, database, vault_key)
+    for each in processes:
+        each.kill()
+        each.communicate()
+
+
+def for_each(things: Iterable[T], test: Callable[[T], object]) -> int:
+    """Test each of the things, in worlds that know nothing of each other; returns how many."""
+    with ThreadPoolExecutor(WORLDS_AT_ONCE) as pool:
+        return len(list(pool.map(test, things)))
 
 
 def merchant(database: Database, provider: Provider, method: str, subscribers: int = 1) -> World:
@@ -197,43 +227,45 @@ def test_the_steps_are_those_of_a_payment(
 def test_a_worker_that_is_killed_between_any_two_steps_charges_once(
     crasher: Crasher, database: Database, provider: Provider, method: str
 ) -> None:
-    killed = 0
-    for die_at in range(len(steps_of(crasher, database, provider, method))):
+    def kill(die_at: int) -> None:
         world = merchant(database, provider, method)
         [(ended, _)] = crasher.work(world, FINAL, die_at=die_at)
         assert ended == -signal.SIGKILL
-        killed += 1
         # Others come when the lease has run out; they too may get no answer at first.
-        for now in (LATER, LATER + HOUR):
-            assert crasher.work(world, now)[0][0] == 0
+        assert crasher.work(world, LATER, LATER + HOUR)[0][0] == 0
         check(world, provider)
-    assert killed >= 8
+
+    assert for_each(range(len(steps_of(crasher, database, provider, method))), kill) >= 8
 
 
 def test_a_decline_is_recorded_once_whoever_is_killed(
     crasher: Crasher, database: Database, provider: Provider
 ) -> None:
-    for die_at in range(len(steps_of(crasher, database, provider, "pm_declines"))):
+    def kill(die_at: int) -> None:
         world = merchant(database, provider, "pm_declines")
         assert crasher.work(world, FINAL, die_at=die_at)[0][0] == -signal.SIGKILL
         assert crasher.work(world, LATER)[0][0] == 0
         check(world, provider, status="open")
 
+    assert for_each(range(len(steps_of(crasher, database, provider, "pm_declines"))), kill) >= 8
+
 
 def test_those_who_come_after_are_killed_too(
     crasher: Crasher, database: Database, provider: Provider
 ) -> None:
-    chance = random.Random(SEED)
     steps = len(steps_of(crasher, database, provider, "pm_losesAnswer"))
-    for _ in range(12):
+
+    def kill(turn: int) -> None:
+        chance = random.Random(SEED + turn)
         world = merchant(database, provider, chance.choice(METHODS))
         now = FINAL
         for _ in range(3):
             crasher.work(world, now, die_at=chance.randrange(steps))
             now += 2 * LEASE
-        for later in (now, now + 2 * LEASE):
-            assert crasher.work(world, later)[0][0] == 0
+        assert crasher.work(world, now, now + 2 * LEASE)[0][0] == 0
         check(world, provider)
+
+    assert for_each(range(12), kill) == 12
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -249,23 +281,66 @@ def test_two_workers_at_once_charge_once(
 def test_two_workers_come_at_once_after_one_was_killed(
     crasher: Crasher, database: Database, provider: Provider
 ) -> None:
-    steps = len(steps_of(crasher, database, provider, "pm_losesAnswer"))
-    for die_at in range(steps):
+    def kill(die_at: int) -> None:
         world = merchant(database, provider, "pm_losesAnswer", subscribers=2)
         assert crasher.work(world, FINAL, die_at=die_at)[0][0] == -signal.SIGKILL
         for now in (LATER, LATER + 2 * LEASE):
             assert [ended for ended, _ in crasher.work(world, now, workers=2)] == [0, 0]
         check(world, provider)
 
+    assert for_each(range(len(steps_of(crasher, database, provider, "pm_losesAnswer"))), kill) >= 8
+
 
 @pytest.mark.parametrize("method", ["pm_good", "pm_losesAnswer"])
 def test_days_later_the_provider_has_forgotten_the_key_and_charges_once_all_the_same(
     crasher: Crasher, database: Database, provider: Provider, method: str
 ) -> None:
-    for die_at in range(len(steps_of(crasher, database, provider, method))):
+    def kill(die_at: int) -> None:
         world = merchant(database, provider, method)
         assert crasher.work(world, FINAL, die_at=die_at)[0][0] == -signal.SIGKILL
         provider.forget_keys()
-        for now in (TOMORROW, TOMORROW + HOUR):
-            assert crasher.work(world, now)[0][0] == 0
+        assert crasher.work(world, TOMORROW, TOMORROW + HOUR)[0][0] == 0
         check(world, provider)
+
+    assert for_each(range(len(steps_of(crasher, database, provider, method))), kill) >= 8
+
+
+# ─── Refunds ─────────────────────────────────────────────────────────────────────────────────
+
+
+def charged(world: World) -> PaymentAttempt:
+    """The one charge, which is paid."""
+    [invoice] = world.invoices()
+    with world.database.connection() as conn:
+        [attempt] = payments.of_intents(
+            conn,
+            world.act.account_id,
+            [invoice.payment_intent_id or ""],
+            statuses=[AttemptStatus.SUCCEEDED],
+        )
+    return attempt
+
+
+@pytest.mark.parametrize("method", ["pm_losesAnswer", "pm_losesRequest"])
+def test_whoever_is_killed_between_any_two_steps_gives_back_once(
+    crasher: Crasher, database: Database, provider: Provider, method: str
+) -> None:
+    def kill(die_at: int | None) -> int:
+        world = merchant(database, provider, method)
+        world.pass_time(FINAL)
+        settle_abandoned(database, world.at(LATER), wall=LATER)
+        attempt = charged(world)
+        now = LATER + HOUR
+        [(ended, told)] = crasher.work(world, now, die_at=die_at, refund=attempt.id)
+        assert ended == (0 if die_at is None else -signal.SIGKILL)
+        assert crasher.work(world, now + 2 * LEASE, now + HOUR)[0][0] == 0
+        # Killed before it was committed, it was never asked for.
+        was_asked_for = die_at is None or told.count("after commit") > 0
+        given_back = provider.charges(attempt.gateway_reference or "")
+        assert given_back == ([-FEE] if was_asked_for else [])
+        assert charged(world).amount_refunded == (FEE if was_asked_for else 0)
+        assert world.findings() == []
+        return len(told)
+
+    steps = kill(None)
+    assert for_each(range(steps), kill) == steps >= 8

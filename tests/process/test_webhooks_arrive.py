@@ -60,6 +60,12 @@ class Merchant:
             manage_webhook_endpoints.create_endpoint(conn, self.act, endpoint, self.database.vault)
         return endpoint.id
 
+    def another_account(self) -> Act:
+        now = clock.now()
+        with self.database.transaction() as conn:
+            account = manage_keys.open_account(conn, uuid.uuid4().hex, livemode=False, now=now)
+        return Act(account.account_id, False, "test", now, ids.new_id)
+
     def secret(self, endpoint_id: str) -> str:
         with self.database.connection() as conn:
             secret = manage_webhook_endpoints.secret_of(
@@ -375,6 +381,90 @@ def test_an_endpoint_that_only_fails_for_three_days_is_disabled_and_that_is_told
             failing.wait_for(1)
             wait_until(lambda: merchant.statuses(dead) == {DeliveryStatus.DELIVERED})
         assert [each["data"]["object"]["id"] for each in failing.first_taken()] == ["cus_1"]
+
+
+# ─── What changes while it is being sent ─────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("what", ["deleted", "disabled"])
+def test_a_removed_endpoint_is_not_sent_what_was_in_hand(merchant: Merchant, what: str) -> None:
+    with receiving(lambda received: "slow") as receiver:
+        endpoint = merchant.endpoint(receiver.url)
+        merchant.happen(*(f"cus_{number % 40}" for number in range(200)))
+        with delivering(merchant.database, timeout_s=30):
+            receiver.wait_until(lambda: len(receiver.received) >= 20)
+            with merchant.database.transaction() as conn:
+                if what == "deleted":
+                    manage_webhook_endpoints.delete_endpoint(conn, merchant.act, endpoint)
+                else:
+                    manage_webhook_endpoints.update_endpoint(
+                        conn,
+                        merchant.act,
+                        endpoint,
+                        lambda before: replace(before, status=EndpointStatus.DISABLED),
+                    )
+        assert len(receiver.received) < 150  # what was on its way, and not all that was in hand
+
+
+def test_an_endpoint_that_moves_gets_the_rest_where_it_is(
+    merchant: Merchant, receiver: Receiver
+) -> None:
+    with receiving(lambda received: "slow") as former:
+        endpoint = merchant.endpoint(former.url)
+        merchant.happen(*(f"cus_{number % 40}" for number in range(200)))
+        with delivering(merchant.database, timeout_s=30):
+            former.wait_until(lambda: len(former.received) >= 20)
+            with merchant.database.transaction() as conn:
+                manage_webhook_endpoints.update_endpoint(
+                    conn, merchant.act, endpoint, lambda before: replace(before, url=receiver.url)
+                )
+            wait_until(lambda: merchant.statuses(endpoint) == {DeliveryStatus.DELIVERED})
+        assert len(receiver.received) > 50
+        assert len(receiver.received) + len(former.received) == 200
+
+
+def test_a_hundred_dead_endpoints_leave_room_for_a_living_one(
+    merchant: Merchant, receiver: Receiver
+) -> None:
+    """They have their turns too: each is tried, though not all at once."""
+    with receiving(lambda received: "hang") as dead:
+        for number in range(100):
+            other = Merchant(merchant.database, merchant.another_account())
+            gone = other.endpoint(f"{dead.url}/{number}")
+            other.happen("cus_1")
+            with merchant.database.transaction() as conn:
+                webhook_endpoints.update(
+                    conn,
+                    other.act.account_id,
+                    replace(other.look(gone), failing_since=merchant.act.now),
+                )
+        merchant.endpoint(receiver.url)
+        merchant.happen("cus_1")
+        forever = (timedelta(days=1),) * 3
+        with delivering(merchant.database, timeout_s=30, delays=forever):
+            receiver.wait_for(1)
+            assert len(dead.received) <= deliverer.LINES_FAILING_MAX
+        with delivering(merchant.database, delays=forever):
+            dead.wait_until(lambda: len({each.path for each in dead.received}) == 100)
+
+
+def test_where_secrets_cannot_be_opened_nothing_is_sent_and_that_is_said_once(
+    merchant: Merchant, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        merchant.endpoint(f"{receiver.url}/{number}")
+    merchant.happen("cus_1")
+    elsewhere = Database(merchant.database.url, pool_size=6, vault=Vault.of_new_key())
+    try:
+        with delivering(elsewhere):
+            wait_until(lambda: "POSTPAID_SECRET_KEY" in caplog.text)
+            with delivering(merchant.database):
+                receiver.wait_until(lambda: len(receiver.taken) == 3)
+    finally:
+        elsewhere.close()
+    assert caplog.text.count("POSTPAID_SECRET_KEY") == 1
+    assert "Traceback" not in caplog.text
+    assert "whsec" not in caplog.text
 
 
 # ─── Where nothing is sent ───────────────────────────────────────────────────────────────────

@@ -502,6 +502,7 @@ def test_every_type_that_is_documented_has_its_story() -> None:
 # Whose stories are told with payments and with webhooks.
 OF_OTHERS = (
     "charge.",
+    "customer.source.expiring",
     "invoice.overdue",
     "invoice.payment_action_required",
     "invoice.upcoming",

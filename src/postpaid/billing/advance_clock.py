@@ -19,6 +19,7 @@ from postpaid.storage import payments, refunds, test_clocks
 from postpaid.storage.database import Database
 
 PAUSE_S = 0.05
+WAITED_FOR = 10  # such pauses is what others' payments under way are waited for
 STUCK_AFTER = 200  # steps at one moment that get nothing done, before the clock is given up
 
 
@@ -34,7 +35,7 @@ def advance_clock(database: Database, act: Act, clock_id: str) -> bool:
         _settle_left_over(database, act, clock_id)
         _ask_refunds(database, act, clock_id)
         idle = 0
-        while moment := _step(database, act, clock_id):
+        while moment := _step(database, act, clock_id, waits=idle < WAITED_FOR):
             done = run_passes(database, act.at(moment, clock_id), wall=act.now)
             idle = 0 if done else idle + 1
             if idle:  # someone holds the customer; it cannot be for long
@@ -45,8 +46,11 @@ def advance_clock(database: Database, act: Act, clock_id: str) -> bool:
         return True
 
 
-def _step(database: Database, act: Act, clock_id: str) -> datetime | None:
-    """Move to the next moment at which something is due, or arrive; None once there."""
+def _step(database: Database, act: Act, clock_id: str, *, waits: bool) -> datetime | None:
+    """Move to the next moment at which something is due, or arrive; None once there.
+
+    ``waits``: not while somebody else asks a gateway about a payment, which is over in a moment.
+    """
     with database.transaction() as conn:
         clock = test_clocks.lock(conn, act.account_id, clock_id)
         if clock is None or clock.target_at is None:
@@ -56,6 +60,8 @@ def _step(database: Database, act: Act, clock_id: str) -> datetime | None:
             moment = max(due, clock.frozen_at)
             test_clocks.move(conn, act.account_id, clock_id, moment)
             return moment
+        if waits and payments.is_pending_on_clock(conn, act.account_id, clock_id):
+            return clock.frozen_at
         test_clocks.finish(conn, act.account_id, clock_id)
         arrived = test_clocks.lock(conn, act.account_id, clock_id)
         assert arrived is not None

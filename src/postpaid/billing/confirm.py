@@ -50,8 +50,8 @@ def confirm(
 ) -> Confirming:
     """Begin to be paid for the intent; ``finish_confirming`` after the commit.
 
-    What is under way is asked about again, and nothing else is tried. What waits for its customer
-    is asked about, or is replaced where another payment method is given. Raises
+    What nobody knows the outcome of is asked about again, and nothing else is tried. What waits for
+    its customer is asked about, or is replaced where another payment method is given. Raises
     ``ActionNotAllowed`` by its status or its invoice's, ``InvalidRequest`` without a payment
     method, and what ``usable_method`` raises.
     """
@@ -60,8 +60,8 @@ def confirm(
     wall = act.now
     if customer is not None:
         act = act.at(customer.now(act.now), customer.clock_id)
-    if intent.status in OVER:
-        raise ActionNotAllowed(_over(intent), code=UNEXPECTED)
+    if intent.status in OVER or intent.status == PaymentIntentStatus.PROCESSING:
+        raise ActionNotAllowed(_too_late(intent), code=UNEXPECTED)
     if setup_future_usage and setup_future_usage != intent.setup_future_usage:
         intent = replace(intent, setup_future_usage=setup_future_usage)
         payment_intents.update_many(conn, act.account_id, [intent])
@@ -114,7 +114,7 @@ def confirm(
     return Confirming(intent.id, [each.id for each in attempts])
 
 
-def _over(intent: PaymentIntent) -> str:
+def _too_late(intent: PaymentIntent) -> str:
     if intent.status == PaymentIntentStatus.SUCCEEDED:
         return (
             "You cannot confirm this PaymentIntent because it has already succeeded after being "

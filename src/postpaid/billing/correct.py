@@ -151,7 +151,7 @@ def _follow(conn: Connection, act: Act, subscription_id: str, voided_id: str) ->
         newest = deciding[max(deciding)] if deciding else None
         if newest is None or newest.status != InvoiceStatus.OPEN:
             after = settled(before, SubscriptionAction.PAY)
-        elif newest.id < voided_id and newest.attempted:
+        elif newest.id < voided_id and (newest.attempted or newest.due_at):
             after = settled(before, SubscriptionAction.MISS_PAYMENT)
         else:
             after = before

@@ -41,7 +41,7 @@ from postpaid.storage.webhook_endpoints import WebhookEndpoint
 
 log = logging.getLogger(__name__)
 
-TRAIN = 20  # deliveries of one subject that are taken at once
+TRAIN = 20  # deliveries of one subject that are taken at once; one, while the endpoint fails
 USER_AGENT = "Postpaid/1.0"
 
 Render = Callable[[Connection, Act, Sequence[Event]], Sequence[Mapping[str, Any]]]
@@ -110,7 +110,7 @@ def take(
             now=act.now,
             leased_until=leased_until,
             limit=limit,
-            train=TRAIN,
+            train=TRAIN if endpoint.failing_since is None else 1,
         )
         if not claimed:
             return None

@@ -16,6 +16,7 @@ from postpaid.storage.payment_gateways import GatewayKind, PaymentGateway
 from postpaid.storage.vault import Vault
 
 HINT_LENGTH = 4
+HINTED_LENGTH_MIN = 12  # of a shorter key the hint would say too much
 RESERVED = ("test", "manual")  # they are built in
 
 _TOKENS = {
@@ -94,7 +95,8 @@ def delete_payment_gateway(conn: Connection, act: Act, gateway_id: str) -> None:
 
 def sealed(vault: Vault, api_key: str) -> dict[str, Any]:
     """The fields that keep a key. Raises ``VaultError`` when there is nothing to seal it with."""
-    return {"credentials": vault.seal(api_key), "hint": api_key[-HINT_LENGTH:]}
+    hint = api_key[-HINT_LENGTH:] if len(api_key) >= HINTED_LENGTH_MIN else ""
+    return {"credentials": vault.seal(api_key), "hint": hint}
 
 
 def checked_base_url(url: str, *, livemode: bool, allowed_networks: tuple[str, ...]) -> str:

@@ -55,8 +55,8 @@ def update_endpoint(
     before = _locked(conn, act, endpoint_id)
     after = change(before)
     enabled = (before.status, after.status) == (EndpointStatus.DISABLED, EndpointStatus.ENABLED)
-    if enabled:
-        after = replace(after, failing_since=None)
+    if before.status != after.status:
+        after = replace(after, failing_since=None)  # one that somebody disabled is not failing
     if after == before:
         return before
     webhook_endpoints.update(conn, act.account_id, after)

@@ -277,16 +277,16 @@ def update_subscription(
             "A canceled subscription can only update its cancellation_details and metadata.",
             code="subscription_canceled",
         )
+    if method_id := changed.get("default_payment_method_id"):
+        check_payment_method(conn, act, customer.id, method_id)
+    check_retry_schedules(conn, act, [changed.get("retry_schedule_id")])
+    fields = with_collection(before, with_stops(before, changed, act.now))
     if before.status == SubscriptionStatus.INCOMPLETE and beyond - {"default_payment_method_id"}:
         raise ActionNotAllowed(
             "An incomplete subscription can only update its metadata and default_payment_method. "
             "Pay its invoice, or cancel it now.",
             code="subscription_incomplete",
         )
-    if method_id := changed.get("default_payment_method_id"):
-        check_payment_method(conn, act, customer.id, method_id)
-    check_retry_schedules(conn, act, [changed.get("retry_schedule_id")])
-    fields = with_collection(before, with_stops(before, changed, act.now))
     after = rescheduled(replace(before, **fields), act.now)
     if after != before:
         agree_limits(conn, act, [(before, after)])

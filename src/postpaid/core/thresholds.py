@@ -105,12 +105,17 @@ def has_thresholds(subscription: Subscription) -> bool:
 
 
 def may_bill(subscription: Subscription, now: datetime) -> bool:
-    """Whether its thresholds bill at ``now``: not in a trial, nor in its last day (Stripe)."""
+    """Whether its thresholds bill at ``now``: not in a trial, nor in its last day (Stripe).
+
+    Nor while its collection is paused: its renewal bills the usage, as the pause says.
+    """
     if subscription.status not in (SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE):
         return False
     ends = [subscription.cancel_at] if subscription.cancel_at else []
     if subscription.cancel_at_period_end:
         ends.append(min(item.period_end for item in subscription.items))
+    if subscription.pause_behavior is not None:
+        return False
     return has_thresholds(subscription) and all(now < end - LAST_DAY for end in ends)
 
 

@@ -18,6 +18,7 @@ from postpaid.storage import (
     ledger_checks,
     payment_checks,
     usage_totals,
+    webhook_checks,
 )
 from postpaid.storage.database import Connection, fetch
 
@@ -292,6 +293,10 @@ CHECKS = (
     Check(32, "A grant paid otherwise.", credit_checks.LINES_ARE_PAID_BY_THEIR_GRANTS),
     Check(32, "Credit was not given back.", credit_checks.VOID_INVOICES_GAVE_CREDIT_BACK),
     Check(33, "Credit notes do not add up.", credit_checks.INVOICES_ARE_LOWERED_BY_THEIR_NOTES),
+    Check(39, "A delivery waits for nothing.", webhook_checks.WAIT_FOR_AN_EARLIER_ONE),
+    Check(
+        42, "An event that is to be delivered is gone.", webhook_checks.PENDING_HAVE_THEIR_EVENTS
+    ),
 )
 
 

@@ -239,6 +239,23 @@ def pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> list[P
     return list(load(conn, account_id, ids).values()) if ids else []
 
 
+IS_PENDING_ON_CLOCK = """
+SELECT
+  FROM payment_attempts a
+  JOIN payment_intents p ON p.account_id = a.account_id AND p.id = a.payment_intent_id
+ WHERE a.account_id = %(account_id)s
+   AND a.status = 'pending'
+   AND p.clock_id = %(clock_id)s
+ LIMIT 1
+"""
+
+
+def is_pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> bool:
+    """Whether a gateway is being asked, or gave no answer, about a payment on the test clock."""
+    parameters = {"account_id": account_id, "clock_id": clock_id}
+    return conn.execute(IS_PENDING_ON_CLOCK, parameters).fetchone() is not None
+
+
 CLAIM_UNSETTLED = """
 UPDATE payment_attempts a
    SET leased_until = CASE a.status

@@ -30,7 +30,7 @@ NO_NUMBERS = ["NaN", "9" * 40, "x" * 30_000, "1e2", "0x10", "1_0", "+5", " 5", "
 # What may be taken where text is.
 ODD = ["-1", "999999999999", "😀", " ", "", "null", "'", "../..", "\u202e", "\r\n", "x" * 255]
 
-NOTHING = [("GET", [], []), ("GET", None, [])]
+NOTHING: list[Any] = [("GET", [], []), ("GET", None, [])]
 
 
 @dataclass(frozen=True)

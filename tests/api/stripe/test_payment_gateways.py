@@ -47,6 +47,16 @@ def refusal(answer: httpx.Response) -> tuple[int, str | None, str | None]:
 # ─── The gateways ────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(
+    ("api_key", "shown"), [("k", "…"), ("abcd", "…"), ("x" * 11, "…"), ("x" * 8 + "abcd", "…abcd")]
+)
+def test_a_short_key_is_not_its_own_hint(http: httpx.Client, api_key: str, shown: str) -> None:
+    made = created(http, api_key=api_key)
+    assert made["api_key"] == shown
+    changed = http.post(f"/v1/payment_gateways/{made['id']}", data={"api_key": api_key})
+    assert changed.json()["api_key"] == shown
+
+
 def test_a_key_goes_in_and_never_out(
     http: httpx.Client, database: Database, account: Account
 ) -> None:

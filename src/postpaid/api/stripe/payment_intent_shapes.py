@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from postpaid.api.stripe import payment_methods as payment_method_shapes
 from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.intent_parts import (
+    error_to_stripe,
+    failed_methods,
+    next_action_to_stripe,
+)
 from postpaid.api.stripe.lists import seconds
 from postpaid.billing.perform import Act
 from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus
-from postpaid.storage import payment_intents, payment_methods
+from postpaid.storage import payment_intents
 from postpaid.storage.database import Connection
 from postpaid.storage.payment_methods import PaymentMethod
 
 
 def render_many(conn: Connection, act: Act, shown: Sequence[PaymentIntent]) -> list[dict[str, Any]]:
     """Payment intents, with the payment methods that their last errors are about."""
-    ids = {str(each.last_error["payment_method_id"]) for each in shown if each.last_error}
-    failed = payment_methods.load(conn, act.account_id, ids) if ids else {}
+    failed = failed_methods(conn, act, shown)
     return [to_stripe(each, failed, livemode=act.livemode) for each in shown]
 
 
@@ -57,7 +60,7 @@ def to_stripe(
         "livemode": livemode,
         "managed_payments": None,
         "metadata": dict(intent.metadata),
-        "next_action": _next_action(intent.next_action),
+        "next_action": next_action_to_stripe(intent.next_action, OTHER_ACTIONS),
         "on_behalf_of": None,
         "payment_details": None,
         "payment_method": intent.payment_method_id,
@@ -80,41 +83,16 @@ def to_stripe(
     }
 
 
-def _next_action(action: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Where the customer goes, or that the gateway's own script takes it from here."""
-    if action is None:
-        return None
-    if url := action.get("url"):
-        return _action("redirect_to_url", {"url": url, "return_url": None})
-    return _action("use_stripe_sdk", {})
-
-
-_OTHER_ACTIONS = """
+# What Stripe's customers may have to do elsewhere, and ours have not.
+OTHER_ACTIONS = """
     alipay_handle_redirect blik_authorize boleto_display_details card_await_notification
     cashapp_handle_redirect_or_display_qr_code display_bank_transfer_instructions
     klarna_display_qr_code konbini_display_details multibanco_display_details oxxo_display_details
-    paynow_display_qr_code pix_display_qr_code promptpay_display_qr_code redirect_to_url
-    swish_handle_redirect_or_display_qr_code upi_handle_redirect_or_display_qr_code use_stripe_sdk
+    paynow_display_qr_code pix_display_qr_code promptpay_display_qr_code
+    swish_handle_redirect_or_display_qr_code upi_handle_redirect_or_display_qr_code
     verify_with_microdeposits wechat_pay_display_qr_code wechat_pay_redirect_to_android_app
     wechat_pay_redirect_to_ios_app
 """
-
-
-def _action(kind: str, details: dict[str, Any]) -> dict[str, Any]:
-    return {**dict.fromkeys(_OTHER_ACTIONS.split()), "type": kind, kind: details}
-
-
-_UNKNOWN = [
-    "advice_code",
-    "doc_url",
-    "network_advice_code",
-    "network_decline_code",
-    "param",
-    "payment_intent",
-    "request_log_url",
-    "setup_intent",
-    "source",
-]
 
 
 def _error(
@@ -122,17 +100,8 @@ def _error(
 ) -> dict[str, Any] | None:
     if intent.last_error is None:
         return None
-    method = failed.get(str(intent.last_error["payment_method_id"]))
-    return {
-        **dict.fromkeys(_UNKNOWN),
-        "type": "card_error",
-        "code": intent.last_error["code"],
-        "decline_code": intent.last_error["decline_code"],
-        "message": intent.last_error["message"],
-        "charge": str(intent.last_error["attempt_id"]).replace("pa_", "ch_", 1),
-        "payment_method": method and payment_method_shapes.to_stripe(method, livemode=livemode),
-        "payment_method_type": method and method.type,
-    }
+    shown = error_to_stripe(intent.last_error, failed, livemode=livemode)
+    return shown | {"charge": str(intent.last_error["attempt_id"]).replace("pa_", "ch_", 1)}
 
 
 @loader("payment_intent")

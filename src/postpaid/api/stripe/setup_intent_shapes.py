@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from postpaid.api.stripe import payment_methods as payment_method_shapes
 from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.intent_parts import (
+    error_to_stripe,
+    failed_methods,
+    next_action_to_stripe,
+)
 from postpaid.api.stripe.lists import seconds
 from postpaid.billing.perform import Act
 from postpaid.core.setup_intents import SetupIntent
@@ -27,8 +31,7 @@ STATUSES = {  # Stripe's words for where an attempt is
 
 def render_many(conn: Connection, act: Act, shown: Sequence[SetupIntent]) -> list[dict[str, Any]]:
     """Setup intents, with the payment methods that their last errors are about."""
-    ids = {str(each.last_error["payment_method_id"]) for each in shown if each.last_error}
-    failed = payment_methods.load(conn, act.account_id, ids) if ids else {}
+    failed = failed_methods(conn, act, shown)
     return [to_stripe(each, failed, livemode=act.livemode) for each in shown]
 
 
@@ -56,13 +59,13 @@ def to_stripe(
         "flow_directions": None,
         "last_setup_error": None
         if intent.last_error is None
-        else _error(intent.last_error, failed, livemode=livemode),
+        else error_to_stripe(intent.last_error, failed, livemode=livemode),
         "latest_attempt": intent.latest_attempt_id,
         "livemode": livemode,
         "managed_payments": None,
         "mandate": None,
         "metadata": dict(intent.metadata),
-        "next_action": _next_action(intent.next_action),
+        "next_action": next_action_to_stripe(intent.next_action, OTHER_ACTIONS),
         "on_behalf_of": None,
         "payment_method": intent.payment_method_id,
         "payment_method_configuration_details": None,
@@ -74,44 +77,11 @@ def to_stripe(
     }
 
 
-def _next_action(action: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Where the customer goes, or that the gateway's own script takes it from here."""
-    if action is None:
-        return None
-    url = action.get("url")
-    return {
-        **dict.fromkeys(_ACTIONS.split()),
-        "type": "redirect_to_url" if url else "use_stripe_sdk",
-        "redirect_to_url": {"url": url, "return_url": None} if url else None,
-        "use_stripe_sdk": None if url else {},
-    }
-
-
-_ACTIONS = """
+# What Stripe's customers may have to do elsewhere, and ours have not.
+OTHER_ACTIONS = """
     blik_authorize cashapp_handle_redirect_or_display_qr_code pix_display_qr_code
     upi_handle_redirect_or_display_qr_code verify_with_microdeposits
 """
-
-
-_UNKNOWN = """
-    advice_code charge doc_url network_advice_code network_decline_code param payment_intent
-    request_log_url setup_intent source
-"""
-
-
-def _error(
-    error: Mapping[str, Any], failed: Mapping[str, PaymentMethod], *, livemode: bool
-) -> dict[str, Any]:
-    method = failed.get(str(error["payment_method_id"]))
-    return {
-        **dict.fromkeys(_UNKNOWN.split()),
-        "type": "card_error",
-        "code": error["code"],
-        "decline_code": error["decline_code"],
-        "message": error["message"],
-        "payment_method": method and payment_method_shapes.to_stripe(method, livemode=livemode),
-        "payment_method_type": method and method.type,
-    }
 
 
 # ─── Attempts ────────────────────────────────────────────────────────────────────────────────
@@ -168,7 +138,7 @@ def _attempt_to_stripe(
             "type": method.type,
             method.type: _card_details(method) if method.card else {},
         },
-        "setup_error": _error(error, {method.id: method}, livemode=livemode)
+        "setup_error": error_to_stripe(error, {method.id: method}, livemode=livemode)
         if attempt.status == AttemptStatus.FAILED
         else None,
         "setup_intent": attempt.setup_intent_id,

@@ -15,6 +15,7 @@ Network = IPv4Network | IPv6Network
 
 URL_LENGTH_MAX = 2000
 PORTS = {"http": 80, "https": 443}
+REFUSED_PORTS = {22, 23, 25, 53, 110, 143, 465, 587, 993, 995}  # of mail and the like
 
 # IANA's special-purpose registries, and what clouds answer on: no place for a receiver.
 REFUSED_V4 = [
@@ -55,6 +56,11 @@ SIX_TO_FOUR = IPv6Network("2002::/16")
 NAT64 = IPv6Network("64:ff9b::/96")
 
 NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}", re.IGNORECASE)
+NAME = re.compile(  # what can be looked up; some names have underscores
+    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+    r"(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*",
+    re.IGNORECASE,
+)
 PLAIN = re.compile(r"[!-~]+")  # neither spaces nor control characters, nor what looks like others
 
 
@@ -86,12 +92,16 @@ def check_url(text: str, allowed: Sequence[Network] = ()) -> URL:
     host = (url.raw_host or "").rstrip(".")
     if not host or not port or "%" in host:
         raise Refused("A URL names a host.")
+    if port in REFUSED_PORTS:
+        raise Refused(f"Port {port} is for something other than HTTP.")
     address = literal(host)
     if address is not None:
         check_address(address, allowed)
         return url.with_host(str(address))
     if NUMERIC.fullmatch(host):
         raise Refused(f"{host} is not an address.")
+    if not NAME.fullmatch(host):
+        raise Refused("The host is not a name that can be looked up.")
     return url.with_host(host)
 
 
