@@ -396,6 +396,31 @@ def test_what_comes_back_when_somebody_has_disabled_the_endpoint_does_not_judge_
     assert found == {outbox.endpoint: disabled}
 
 
+def test_enabling_again_hastens_only_so_many(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manage_webhook_endpoints, "HASTENED_MAX", 2)
+    outbox.happen("cus_1", "cus_2", "cus_3")
+    for by in (
+        timedelta(0),
+        timedelta(seconds=7),
+        timedelta(minutes=1),
+    ):  # the next is minutes away
+        taken = outbox.take(outbox.later(by))
+        assert taken is not None
+        tried = [Tried(train[0].delivery, BAD) for train in taken.trains]
+        outbox.record(taken, *tried, act=outbox.later(by))
+    for status in (EndpointStatus.DISABLED, EndpointStatus.ENABLED):
+        with outbox.database.transaction() as conn:
+            manage_webhook_endpoints.update_endpoint(
+                conn,
+                outbox.act,
+                outbox.endpoint,
+                lambda before, status=status: replace(before, status=status),  # type: ignore[misc]
+            )
+    assert len(outbox.subjects(outbox.take())) == 2
+
+
 def test_one_that_fails_is_asked_about_one_event_of_each_object(outbox: Outbox) -> None:
     """So an event that it never takes does not keep it from being found alive."""
     outbox.happen("cus_0")

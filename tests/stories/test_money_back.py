@@ -209,3 +209,23 @@ def test_a_charge_that_failed_has_nothing_to_refund(town: Town) -> None:
         town.client.v1.refunds.create({"payment_intent": intent_of(town, invoice)})
     with pytest.raises(stripe.InvalidRequestError, match="did not succeed"):
         town.client.v1.refunds.create({"charge": charge_of(town, invoice).id})
+
+
+@pytest.mark.parametrize("amount", [50, 99_999_999])
+@pytest.mark.parametrize("currency", ["usd", "jpy", "bhd"])
+def test_small_and_large_amounts_go_back_in_every_kind_of_currency(
+    town: Town, currency: str, amount: int
+) -> None:
+    customer = town.customer(town.clock())
+    price = town.price(unit_amount=amount, currency=currency)
+    [invoice] = town.invoices(town.subscribe(customer, price).id)
+    assert (invoice.status, invoice.currency, invoice.amount_paid) == ("paid", currency, amount)
+    note = town.client.v1.credit_notes.create(
+        {"invoice": invoice.id or "", "amount": 1, "refund_amount": 1}
+    )
+    assert (note.currency, note.amount, note.total) == (currency, 1, 1)
+    charge = charge_of(town, invoice)
+    assert (charge.currency, charge.amount, charge.amount_refunded) == (currency, amount, 1)
+    rest = town.client.v1.refunds.create({"charge": charge.id})
+    assert (rest.currency, rest.amount, rest.status) == (currency, amount - 1, "succeeded")
+    assert charge_of(town, invoice).refunded is True

@@ -51,6 +51,7 @@ def update_destination(
     name: str | None = None,
 ) -> None:
     """Make the endpoint what ``change`` makes of it, and call it ``name``. Raises ``NotFound``."""
+    find_destination(conn, act, destination_id)
     endpoint = manage_webhook_endpoints.update_endpoint(conn, act, destination_id, change)
     [before] = with_labels(conn, act, [endpoint])
     label = Label(destination_id, before.name if name is None else name, act.now)

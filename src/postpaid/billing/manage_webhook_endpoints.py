@@ -17,6 +17,7 @@ from postpaid.storage.database import Connection
 from postpaid.storage.vault import Vault
 from postpaid.storage.webhook_endpoints import SealedSecrets, WebhookEndpoint
 
+HASTENED_MAX = 10_000  # deliveries; what is more comes at its own time
 OVERLAP_MAX = timedelta(days=7)  # for how long a secret may sign beside its successor
 
 
@@ -50,7 +51,8 @@ def update_endpoint(
 ) -> WebhookEndpoint:
     """Make the endpoint what ``change`` makes of it. Raises ``NotFound``.
 
-    One that is enabled again begins anew: it is tried at once with what was kept for it.
+    One that is enabled again begins anew: it is tried at once with what was kept for it; of what
+    had failed before, with at most ten thousand.
     """
     before = _locked(conn, act, endpoint_id)
     after = change(before)
@@ -61,7 +63,9 @@ def update_endpoint(
         return before
     webhook_endpoints.update(conn, act.account_id, after)
     if enabled:
-        deliveries.hasten(conn, act.account_id, endpoint_id, after=act.now + LEASE)
+        deliveries.hasten(
+            conn, act.account_id, endpoint_id, after=act.now + LEASE, limit=HASTENED_MAX
+        )
     return after
 
 

@@ -241,17 +241,33 @@ def release_waiting(
 
 
 HASTEN = """
-UPDATE webhook_deliveries
+UPDATE webhook_deliveries d
    SET due_at = 'epoch', failures = 0
- WHERE account_id = %(account_id)s
-   AND endpoint_id = %(endpoint_id)s
-   AND due_at > %(after)s
+  FROM (SELECT account_id, id
+          FROM webhook_deliveries
+         WHERE account_id = %(account_id)s
+           AND endpoint_id = %(endpoint_id)s
+           AND due_at > %(after)s
+         ORDER BY due_at, sequence
+         LIMIT %(limit)s) AS chosen
+ WHERE d.account_id = chosen.account_id
+   AND d.id = chosen.id
 """
 
 
-def hasten(conn: Connection, account_id: int, endpoint_id: str, *, after: datetime) -> None:
-    """Make due at once what was to be tried again ``after`` then: past the end of any lease."""
-    parameters = {"account_id": account_id, "endpoint_id": endpoint_id, "after": after}
+def hasten(
+    conn: Connection, account_id: int, endpoint_id: str, *, after: datetime, limit: int
+) -> None:
+    """Make due at once what was to be tried again ``after`` then: past the end of any lease.
+
+    The caller has the endpoint locked. At most ``limit``, the soonest first.
+    """
+    parameters = {
+        "account_id": account_id,
+        "endpoint_id": endpoint_id,
+        "after": after,
+        "limit": limit,
+    }
     conn.execute(HASTEN, parameters)
 
 

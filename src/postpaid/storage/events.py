@@ -156,7 +156,7 @@ DELETE_DELIVERIES = """
 DELETE FROM webhook_deliveries
  WHERE account_id = %(account_id)s
    AND event_id = ANY(%(ids)s)
-   AND status <> 'pending'  -- begun again meanwhile: others may wait behind it, until it is given up
+   AND status <> 'pending'  -- it began again meanwhile, and others may wait behind it
 """
 
 

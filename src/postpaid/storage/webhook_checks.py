@@ -2,18 +2,14 @@
 
 WAIT_FOR_AN_EARLIER_ONE = """
 SELECT d.account_id, d.endpoint_id, d.subject_id, d.id
-  FROM webhook_deliveries d
+  FROM (SELECT DISTINCT ON (account_id, endpoint_id, subject_id)
+               account_id, endpoint_id, subject_id, id, due_at
+          FROM webhook_deliveries
+         WHERE status = 'pending'
+         ORDER BY account_id, endpoint_id, subject_id, sequence) d
   JOIN webhook_endpoints e ON e.account_id = d.account_id AND e.id = d.endpoint_id
- WHERE d.status = 'pending'
-   AND d.due_at IS NULL
+ WHERE d.due_at IS NULL
    AND e.deleted_at IS NULL
-   AND d.sequence = (
-       SELECT min(p.sequence)
-         FROM webhook_deliveries p
-        WHERE p.account_id = d.account_id
-          AND p.endpoint_id = d.endpoint_id
-          AND p.subject_id = d.subject_id
-          AND p.status = 'pending')
 """
 
 PENDING_HAVE_THEIR_EVENTS = """

@@ -6,10 +6,18 @@ from typing import Any
 
 import httpx
 import pytest
+import stripe
+
+from shapes import assert_shape
 
 VISA = {"payment_method": "pm_card_visa"}
 PAYMENT = "/v1/payment_intents"
 SETUP = "/v1/setup_intents"
+
+SHAPES: dict[str, type[stripe.StripeObject]] = {
+    PAYMENT: stripe.PaymentIntent,
+    SETUP: stripe.SetupIntent,
+}
 
 # How each status is come to: what the intent is made with, and what is done to it then.
 MADE: dict[str, dict[str, tuple[dict[str, str], str]]] = {
@@ -78,6 +86,7 @@ def test_what_a_status_allows_is_done_and_all_else_refused(
         posted(http, f"{url}/{key}{then}", {})
     before = http.get(f"{url}/{key}").json()
     assert before["status"] == status
+    assert_shape(before, SHAPES[url])
 
     given, action, statuses = DONE[url][what]
     path = f"{url}/{key}{action}"
@@ -96,6 +105,25 @@ def test_what_a_status_allows_is_done_and_all_else_refused(
     )
     assert error["message"]
     assert http.get(f"{url}/{key}").json() == before
+
+
+@pytest.mark.parametrize(("url", "error"), [(PAYMENT, "payment"), (SETUP, "setup")])
+def test_one_that_was_declined_says_why_and_takes_another(
+    http: httpx.Client, url: str, error: str
+) -> None:
+    key = posted(http, url, {"amount": "500", "currency": "usd"} if url == PAYMENT else {})
+    declined = {"payment_method": "pm_card_chargeDeclined"}
+    answer = http.post(f"{url}/{key}/confirm", data=declined)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (402, "card_error")
+    shown = http.get(f"{url}/{key}").json()
+    assert_shape(shown, SHAPES[url])
+    assert shown["status"] == "requires_payment_method"
+    said = shown[f"last_{error}_error"]
+    assert (said["code"], said["payment_method"]["object"]) == ("card_declined", "payment_method")
+    assert (said["charge"] is None) == (url == SETUP)
+    posted(http, f"{url}/{key}/confirm", VISA)
+    shown = http.get(f"{url}/{key}").json()
+    assert (shown["status"], shown[f"last_{error}_error"]) == ("succeeded", None)
 
 
 def posted(http: httpx.Client, path: str, given: dict[str, Any]) -> str:
