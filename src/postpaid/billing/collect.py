@@ -25,7 +25,7 @@ from postpaid.storage.database import Connection
 from postpaid.storage.payment_methods import PaymentMethod
 from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 
-LEASE = timedelta(seconds=60)  # by the wall clock: longer than any gateway takes to answer
+LEASE = timedelta(minutes=2)  # by the wall clock: longer than asking and then charging take
 
 
 def is_collected_automatically(invoice: Invoice) -> bool:

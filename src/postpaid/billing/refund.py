@@ -32,7 +32,7 @@ from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 
-LEASE = timedelta(seconds=60)  # by the wall clock: longer than any gateway takes to answer
+LEASE = timedelta(minutes=2)  # by the wall clock: longer than asking and then doing take
 
 
 @dataclass(frozen=True, slots=True)

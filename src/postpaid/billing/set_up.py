@@ -40,7 +40,7 @@ from postpaid.storage.database import Connection, Database
 from postpaid.storage.payments import AttemptStatus
 from postpaid.storage.setup_attempts import SetupAttempt
 
-LEASE = timedelta(seconds=60)  # by the wall clock: longer than any gateway takes to answer
+LEASE = timedelta(minutes=2)  # by the wall clock: longer than asking and then doing take
 AT_ONCE = 16  # gateways are asked about so many attempts at a time
 BATCH = 100  # attempts that a worker asks about in one round
 
