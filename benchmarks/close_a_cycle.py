@@ -26,6 +26,7 @@ EVENTS_EACH = 3  # in different hours
 TABLES = (
     "invoices",
     "invoice_lines",
+    "payment_intents",
     "payment_attempts",
     "ledger_transactions",
     "ledger_entries",
