@@ -14,6 +14,7 @@ from postpaid.api.stripe.expand import expand, plan
 from postpaid.billing import confirm as confirming
 from postpaid.billing import correct
 from postpaid.billing.check_sold import NewItem, NewSubscription, PaymentBehavior
+from postpaid.billing.collect import LEASE
 from postpaid.billing.confirm import Confirming, confirm, finish_confirming
 from postpaid.billing.gateways import GATEWAYS
 from postpaid.billing.manage_payment_intents import (
@@ -47,8 +48,8 @@ from statements import counted
 from world import FEE, START, World, make_world
 
 DAY = timedelta(days=1)
-LATER = START + timedelta(minutes=2)  # when what nobody knows is asked about again
-RECHECKED = START + timedelta(minutes=2) + RECHECK  # when a bank, or a customer, is
+LATER = START + 2 * LEASE  # when what nobody knows is asked about again
+RECHECKED = START + 2 * LEASE + RECHECK  # when a bank, or a customer, is
 
 
 class Killed(BaseException):

@@ -255,13 +255,17 @@ class Market:
 
     def check(self, buyers: Sequence[Buyer]) -> None:
         for buyer in buyers:
+            final = [
+                each for each in self.town.invoices(buyer.subscription) if each.status != "draft"
+            ]
+            # A draft may wait for its hour to pass while a later invoice is final at once.
+            final.sort(key=lambda each: each.status_transitions.finalized_at or 0)
             found = [
                 (
                     sorted(line.amount for line in invoice.lines.auto_paging_iter() if line.amount),
                     invoice.amount_due,
                 )
-                for invoice in self.town.invoices(buyer.subscription)
-                if invoice.status != "draft"
+                for invoice in final
             ]
             assert found == [(lines, due) for _, lines, due in buyer.books.invoices]
             customer = self.town.client.v1.customers.retrieve(buyer.customer)

@@ -380,7 +380,8 @@ def test_rates_that_cannot_be_put_on(stripe_client: StripeClient) -> None:
         subscribed(stripe_client, default_tax_rates=[rate.id, rate.id])
     with missing("tax rate", "txr_none"):
         stripe_client.v1.tax_rates.retrieve("txr_none")
-    subscription = subscribed(stripe_client, default_tax_rates=[rate.id])
+    customer = stripe_client.v1.customers.create({"balance": -2000})  # who owes nothing at first
+    subscription = subscribed(stripe_client, customer=customer.id, default_tax_rates=[rate.id])
     assert [each.id for each in subscription.default_tax_rates or []] == [rate.id]
     after = stripe_client.v1.subscriptions.update(subscription.id, {"default_tax_rates": ""})
     assert after.default_tax_rates == []
