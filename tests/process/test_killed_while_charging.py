@@ -59,6 +59,9 @@ class Provider:
         httpx.post(f"{self.url}/forget", trust_env=False).raise_for_status()
 
 
+pytestmark = pytest.mark.timeout(400)  # many processes are killed, on machines of any speed
+
+
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     book = tmp_path_factory.mktemp("provider") / "book"

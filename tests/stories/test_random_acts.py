@@ -286,6 +286,7 @@ class Market:
         assert buyer.books.drafts or preview.amount_due == due
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("run", RUNS)
 def test_whatever_happens_the_invoices_are_what_fractions_make_of_it(town: Town, run: int) -> None:
     seed = SEED or random.SystemRandom().randrange(1, 2**31) * len(RUNS) + run
