@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,12 +55,16 @@ class Line:
 
     ``lose request``: it is not passed on. ``lose answer``: it is, and the connection ends without
     an answer. ``reset``: the same, with a reset. ``stall``: it is answered too late. ``answer 500``
-    and the like: it is passed on, and something else is answered.
+    and the like: it is passed on, and something else is answered. ``refuse``: it is not passed on,
+    and refused.
+
+    ``meanwhile`` is what somebody else does just before each of the next ones arrives.
     """
 
     upstream: str
     url: str = ""
     faults: deque[str] = field(default_factory=deque)
+    meanwhile: deque[Callable[[], object]] = field(default_factory=deque)
     kept: dict[str, tuple[bytes, int, bytes]] = field(default_factory=dict)
     seen: list[tuple[str, str]] = field(default_factory=list)
     stall_s: float = 1.5
@@ -141,6 +145,11 @@ def line_to(upstream: str) -> Iterator[Line]:
             if fault == "lose request":
                 self._hang_up()
                 return
+            if fault == "refuse":
+                self._answer(400, _error("invalid_request_error", "This cannot be done now."))
+                return
+            if acts and line.meanwhile:
+                line.meanwhile.popleft()()
             status, answer = line.pass_on(self.command, self.path, headers, body)
             match fault.split():
                 case ["lose", _]:
@@ -156,6 +165,9 @@ def line_to(upstream: str) -> Iterator[Line]:
                     time.sleep(line.stall_s)
                 case ["answer", code]:
                     status, answer = int(code), _error("api_error", "Something went wrong.")
+            self._answer(status, answer)
+
+        def _answer(self, status: int, answer: bytes) -> None:
             try:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

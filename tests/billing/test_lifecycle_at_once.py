@@ -46,6 +46,7 @@ LONG_AFTER = END + 400 * DAY
 ROUNDS = (START + 9 * DAY, END, FINAL, END + 14 * DAY, END + 28 * DAY, END + 28 * DAY + HOUR)
 ACTORS = 6
 ACTS = 14  # of each actor in a round
+PERHAPS = {"void", "give_up", "pay"}  # of what others leave open; with a good card that is little
 
 
 class Actor:
@@ -228,7 +229,7 @@ def test_whatever_happens_at_once_the_books_are_right(
         for each in actors:
             done += each.done
         assert world.findings() == []
-    assert set(done) >= set(THINGS) - {"void", "give_up"}, "everything was done by someone"
+    assert set(done) >= set(THINGS) - PERHAPS, "everything was done by someone"
     for customer_id in world.customer_ids:
         numbers = sorted(
             int(each.number.rpartition("-")[2])

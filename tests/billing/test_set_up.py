@@ -17,6 +17,7 @@ from postpaid.billing.set_up import LEASE, Confirming, settle_abandoned_set_ups
 from postpaid.core.errors import BillingError, Conflict, PaymentFailed
 from postpaid.core.setup_intents import SetupIntent
 from postpaid.outside.gateways.protocol import (
+    Absent,
     Declined,
     Outcome,
     Processing,
@@ -43,6 +44,7 @@ class Bank:
     """A gateway that answers as it is told, and then well; it notes the keys that it was given."""
 
     answers: list[Outcome | Exception] = field(default_factory=list)
+    nonsense: set[str] = field(default_factory=set)  # the tokens for which it says what none may
     keys: list[str] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
     name: str = "test"
@@ -50,6 +52,8 @@ class Bank:
     def set_up(self, request: SetupRequest) -> Outcome:
         self.keys.append(request.idempotency_key)
         self.before()
+        if request.token in self.nonsense:
+            return Absent()  # type: ignore[return-value]
         answer = self.answers.pop(0) if self.answers else Succeeded("seti_1")
         if isinstance(answer, Exception):
             raise answer
@@ -197,6 +201,50 @@ def test_a_decline_is_recorded_once_and_raised_for_everyone_who_asked(
         assert raised.value.about["setup_intent"] == intent_id
     assert bank.keys == [begun.attempt_id]
     assert said(world, intent_id) == ["created", "setup_failed"]
+
+
+# ─── What cannot be recorded ─────────────────────────────────────────────────────────────────
+
+
+def test_an_outcome_that_cannot_be_recorded_keeps_no_other_from_being_recorded(
+    database: Database, bank: Bank
+) -> None:
+    world = make_world(database, 5)
+    with database.transaction() as conn:  # the first two are elsewhere in time
+        conn.execute(
+            "INSERT INTO test_clocks (account_id, id, status, frozen_at, created_at, deletes_at)"
+            " VALUES (%(account)s, 'clock_1', 'ready', %(at)s, %(at)s, %(at)s)",
+            {"account": world.act.account_id, "at": START},
+        )
+        conn.execute(
+            "UPDATE customers SET clock_id = 'clock_1' WHERE account_id = %s AND id = ANY(%s)",
+            (world.act.account_id, world.customer_ids[:2]),
+        )
+    intent_ids = [new_intent(world, place) for place in range(5)]
+    for place, intent_id in enumerate(intent_ids):
+        begin(world, intent_id, OTHER_CARD if place in (0, 3) else CARD)
+    bad = [attempts_of(world, intent_ids[place])[0] for place in (0, 3)]
+    bank.nonsense = {each.gateway_token for each in bad}
+
+    with pytest.raises(ExceptionGroup) as raised:
+        settle_abandoned_set_ups(database, world.at(LATER), wall=LATER)
+    assert len(raised.value.exceptions) == 2
+    waits, done = "requires_confirmation", "succeeded"
+    assert [intent_of(world, each).status for each in intent_ids] == [
+        waits,
+        done,
+        done,
+        waits,
+        done,
+    ]
+
+    # They stay due, and one whose asker waits is told why.
+    with pytest.raises(AssertionError):
+        finish(world, Confirming(intent_ids[0], bad[0].id))
+    bank.nonsense.clear()
+    again = LATER + 2 * LEASE
+    assert settle_abandoned_set_ups(database, world.at(again), wall=again) == 2
+    assert {intent_of(world, each).status for each in intent_ids} == {done}
 
 
 # ─── What else happens while the gateway is asked ────────────────────────────────────────────

@@ -5,6 +5,7 @@ Whatever is lost: what is asked for with one key is charged once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -20,6 +21,7 @@ from postpaid.outside.gateways.protocol import (
     Declined,
     Gateway,
     Outcome,
+    Processing,
     RefundRequest,
     RequiresAction,
     SetupRequest,
@@ -83,6 +85,52 @@ def charges_of(client: Any, request: ChargeRequest) -> list[int]:
     return [each.amount for each in client.charges.list({"customer": customer}).data if each.paid]
 
 
+def refuse_to_act(
+    gateway: Gateway, client: Any, line: Line, request: ChargeRequest
+) -> tuple[ChargeRequest, str]:
+    """The request and its reference, whose customer had to authenticate and failed to."""
+    asked = replace(request, token=token_of(client, "4000002760003184"), off_session=False)
+    outcome = gateway.charge(asked)
+    assert isinstance(outcome, RequiresAction)
+    act_on(line, outcome, success=False)
+    return asked, outcome.reference
+
+
+def act_on(line: Line, outcome: RequiresAction, *, success: bool) -> None:
+    """What the customer does with the secret."""
+    customer = stripe.StripeClient("sk_test_12345", base_addresses={"api": line.upstream})
+    customer.raw_request(
+        "post",
+        f"/v1/payment_intents/{outcome.reference}/_authenticate",
+        client_secret=outcome.client_secret,
+        success=str(success).lower(),
+    )
+
+
+def pay_with(client: Any, request: ChargeRequest, reference: str, method: dict[str, Any]) -> Any:
+    """What the customer who has the secret can do: confirm it again with something else."""
+    made = client.payment_methods.create(method).id
+    client.payment_methods.attach(made, {"customer": request.token.partition("/")[0]})
+    client.payment_intents.update(reference, {"payment_method": made})
+    return client.payment_intents.confirm(reference)
+
+
+def ended(client: Any, reference: str, *, status: str) -> None:
+    """Wait until a bank has decided."""
+    until = time.monotonic() + 20
+    while client.payment_intents.retrieve(reference).status != status:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+CARD = {
+    "type": "card",
+    "card": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
+}
+BAD_DEBIT = {"type": "sepa_debit", "sepa_debit": {"iban": "DE62370400440532013001"}}
+NOT_AUTHENTICATED = "payment_intent_authentication_failure"
+
+
 # ─── As it should be ─────────────────────────────────────────────────────────────────────────
 
 
@@ -133,20 +181,85 @@ def test_a_charge_that_waits_for_its_customer_can_be_given_up(
 
 
 def test_a_customer_who_acted_has_paid(
-    gateway: Gateway, client: Any, upstream: str, request_: ChargeRequest
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
 ) -> None:
     request = replace(request_, token=token_of(client, "4000002760003184"), off_session=False)
     outcome = gateway.charge(request)
     assert isinstance(outcome, RequiresAction)
-    stripe.StripeClient("sk_test_12345", base_addresses={"api": upstream}).raw_request(
-        "post",
-        f"/v1/payment_intents/{outcome.reference}/_authenticate",
-        client_secret=outcome.client_secret,
-        success="true",
-    )
+    act_on(line, outcome, success=True)
     assert gateway.ask(request, outcome.reference) == Succeeded(outcome.reference)
     assert gateway.cancel(request, outcome.reference) == Succeeded(outcome.reference)
     assert charges_of(client, request) == [9900]
+
+
+def test_what_is_declined_cannot_be_paid_any_more_by_who_has_the_secret(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
+) -> None:
+    request, reference = refuse_to_act(gateway, client, line, request_)
+    told = gateway.ask(request, reference)
+    assert isinstance(told, Declined)
+    assert (told.code, told.reference) == (NOT_AUTHENTICATED, reference)
+    with pytest.raises(stripe.InvalidRequestError):
+        pay_with(client, request, reference, CARD)
+    assert client.payment_intents.retrieve(reference).status == "canceled"
+    assert gateway.ask(request, reference) == gateway.ask(request, None) == told
+    assert charges_of(client, request) == []
+
+
+def test_what_is_paid_just_before_its_decline_is_told_is_paid(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
+) -> None:
+    request, reference = refuse_to_act(gateway, client, line, request_)
+    line.meanwhile.append(lambda: pay_with(client, request, reference, CARD))
+    assert gateway.ask(request, reference) == Succeeded(reference)
+    assert not line.meanwhile
+    assert gateway.ask(request, reference) == Succeeded(reference)
+    assert charges_of(client, request) == [9900]
+
+
+def test_what_somebody_else_cancels_just_before_its_decline_is_told_is_declined(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
+) -> None:
+    request, reference = refuse_to_act(gateway, client, line, request_)
+    line.meanwhile.append(lambda: client.payment_intents.cancel(reference))
+    told = gateway.ask(request, reference)
+    assert isinstance(told, Declined)
+    assert told.code == NOT_AUTHENTICATED
+    assert not line.meanwhile
+
+
+def test_what_a_bank_refuses_after_it_could_not_be_canceled_is_canceled_then(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
+) -> None:
+    """The refusal to cancel while the bank decides is not given again to the later one."""
+    request, reference = refuse_to_act(gateway, client, line, request_)
+    line.meanwhile.append(lambda: pay_with(client, request, reference, BAD_DEBIT))
+    assert gateway.ask(request, reference) == Processing(reference)
+    ended(client, reference, status="requires_payment_method")
+    assert isinstance(gateway.ask(request, reference), Declined)
+    with pytest.raises(stripe.InvalidRequestError):
+        pay_with(client, request, reference, CARD)
+    assert charges_of(client, request) == []
+
+
+def test_what_could_yet_be_paid_is_not_declined(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
+) -> None:
+    """Whatever the reason is for which Stripe does not cancel it."""
+    request, reference = refuse_to_act(gateway, client, line, request_)
+    line.faults.append("refuse")
+    assert isinstance(gateway.ask(request, reference), Unknown)
+    assert client.payment_intents.retrieve(reference).status == "requires_payment_method"
+    assert isinstance(gateway.ask(request, reference), Declined)
+    assert client.payment_intents.retrieve(reference).status == "canceled"
+
+
+def test_a_decline_that_nobody_could_have_acted_on_takes_one_request(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest
+) -> None:
+    request = replace(request_, token=token_of(client, "4000000000000341"))
+    assert isinstance(gateway.charge(request), Declined)
+    assert line.seen == [("POST", "/v1/payment_intents")]
 
 
 def test_a_card_that_is_not_there_is_declined(
@@ -248,6 +361,20 @@ def test_a_decline_without_an_answer_is_found(
     assert isinstance(gateway.charge(request), Unknown)
     assert isinstance(gateway.ask(replace(request, age_s=60), None), Declined)
     assert charges_of(client, request) == []
+
+
+@pytest.mark.parametrize("fault", [*ARRIVED, "lose request"])
+def test_while_it_is_not_known_that_it_is_canceled_it_is_not_declined(
+    gateway: Gateway, client: Any, line: Line, request_: ChargeRequest, fault: str
+) -> None:
+    request, reference = refuse_to_act(gateway, client, line, request_)
+    line.faults.append(fault)
+    assert isinstance(gateway.ask(request, reference), Unknown)
+    assert not line.faults
+    told = gateway.ask(request, reference)
+    assert isinstance(told, Declined)
+    assert (told.code, told.reference) == (NOT_AUTHENTICATED, reference)
+    assert client.payment_intents.retrieve(reference).status == "canceled"
 
 
 def test_what_was_asked_for_before_keys_were_forgotten_is_not_charged_again(

@@ -137,6 +137,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("customers_invoice_prefix_once", "customers", {"id": "cus_2"}),
     ("customers_tax_exempt", "customers", {"tax_exempt": "maybe"}),
+    ("customers_profile_is_an_object", "customers", {"profile": "[]"}),
     (
         "customers_account_id_clock_id_fkey",
         "customers",

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from postpaid.api.params import Params
 from postpaid.api.stripe.facade import API_VERSION, Expand
-from postpaid.api.stripe.params import Params
 from postpaid.api.stripe.routes import Route, Routes
 
 Json = dict[str, Any]

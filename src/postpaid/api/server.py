@@ -1,4 +1,4 @@
-"""One ASGI application: Stripe's API, its description, and whether we are well."""
+"""One ASGI application: Stripe's API, Frame's, their description, and whether we are well."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import Receive, Scope, Send, StatelessLifespan
 
 from postpaid.api import openapi
+from postpaid.api.frame import customers as frame_customers
+from postpaid.api.frame import merchant as frame_merchant
+from postpaid.api.frame.facade import Facade as FrameFacade
+from postpaid.api.frame.routes import Routes as FrameRoutes
 from postpaid.api.stripe import (
     adjustments,
     alerts,
@@ -118,9 +122,16 @@ RESOURCES: Sequence[Routes] = (
     test_clocks.routes,
 )
 
+# What Frame's API has here.
+FRAME_RESOURCES: Sequence[FrameRoutes] = (
+    frame_merchant.routes,
+    frame_customers.routes,
+)
+
 HEALTH_TIMEOUT_S = 2
 
-FACADES = {"/v1", "/v2"}
+STRIPE_PREFIXES = {"/v1", "/v2"}
+FRAME_PREFIX = "/frame/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +141,15 @@ class App:
     The framework's layers would cost a usage event more than all that is done with it.
     """
 
-    facade: Facade
+    stripe: Facade
+    frame: FrameFacade
     framework: FastAPI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"][:3] in FACADES:
-            await self.facade(scope, receive, send)
+        if scope["type"] == "http" and scope["path"][:3] in STRIPE_PREFIXES:
+            await self.stripe(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(FRAME_PREFIX):
+            await self.frame(scope, receive, send)
         else:
             await self.framework(scope, receive, send)
 
@@ -163,10 +177,19 @@ def create_app(
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    facade = Facade(
-        database,
-        resources,
-        body_bytes_max=settings.body_bytes_max,
-        allowed_networks=settings.webhook_allowed_networks,
+    networks = settings.webhook_allowed_networks
+    return App(
+        Facade(
+            database,
+            resources,
+            body_bytes_max=settings.body_bytes_max,
+            allowed_networks=networks,
+        ),
+        FrameFacade(
+            database,
+            FRAME_RESOURCES,
+            body_bytes_max=settings.body_bytes_max,
+            allowed_networks=networks,
+        ),
+        app,
     )
-    return App(facade, app)

@@ -54,6 +54,11 @@ def prune_v2_keys(conn: Connection, act: Act, keep: Retention, limit: int) -> in
     return _keys("v2", conn, act, keep.v2_keys, limit)
 
 
+def prune_frame_keys(conn: Connection, act: Act, keep: Retention, limit: int) -> int:
+    """Frame says nothing of an age; they are kept as long as v1's."""
+    return _keys("frame", conn, act, keep.v1_keys, limit)
+
+
 def prune_events(conn: Connection, act: Act, keep: Retention, limit: int) -> int:
     """By when they were written, which their ids tell; on a test clock they happened at any time.
 
@@ -85,6 +90,7 @@ def prune_dropped_deliveries(conn: Connection, act: Act, keep: Retention, limit:
 PRUNERS: Sequence[Pruner] = (
     prune_v1_keys,
     prune_v2_keys,
+    prune_frame_keys,
     prune_events,
     prune_deliveries,
     prune_dropped_deliveries,

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from postpaid.billing import gateways
+from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.manage_setup_intents import (
     check_type,
     choose,
@@ -117,7 +118,8 @@ def confirm(
 def finish_confirming(database: Database, act: Act, confirming: Confirming) -> None:
     """Ask the gateway, and record what it says; safe to repeat.
 
-    Raises ``PaymentFailed`` when the payment method cannot be set up.
+    Raises ``PaymentFailed`` when the payment method cannot be set up, and why the outcome could not
+    be recorded.
     """
     ids = [confirming.attempt_id]
     with database.connection() as conn:
@@ -137,7 +139,12 @@ def finish_confirming(database: Database, act: Act, confirming: Confirming) -> N
         )
 
 
-def settle_set_ups(database: Database, act: Act, attempts: Sequence[SetupAttempt]) -> None:
+def _settle_together(
+    database: Database,
+    act: Act,
+    attempts: Sequence[SetupAttempt],
+    failed: list[tuple[SetupAttempt, Exception]],
+) -> None:
     """Ask the gateways about these attempts and record what they say; safe to repeat.
 
     An attempt whose outcome stays unknown stays pending; when they take too long, the rest waits
@@ -150,13 +157,20 @@ def settle_set_ups(database: Database, act: Act, attempts: Sequence[SetupAttempt
     begun = monotonic()
     for start in range(0, len(asked), AT_ONCE):
         if monotonic() - begun < PATIENCE_S:
-            _settle(database, act, asked[start : start + AT_ONCE], known)
+            _settle(database, act, asked[start : start + AT_ONCE], known, failed)
 
 
 def _settle(
-    database: Database, act: Act, asked: Sequence[SetupAttempt], known: Mapping[str, Gateway]
+    database: Database,
+    act: Act,
+    asked: Sequence[SetupAttempt],
+    known: Mapping[str, Gateway],
+    failed: list[tuple[SetupAttempt, Exception]],
 ) -> None:
-    """The same for as many as are asked about at once."""
+    """The same for as many as are asked about at once.
+
+    What cannot be recorded is added to ``failed``, and costs the others nothing.
+    """
 
     def answer(each: SetupAttempt) -> Outcome:
         return storable(_answer(known[each.gateway], each))
@@ -171,8 +185,14 @@ def _settle(
         for each, said in zip(asked, answers, strict=True)
         if not isinstance(said, Unknown)
     }
+    told = [each for each in asked if each.id in outcomes]
+
+    def record(some: Sequence[SetupAttempt]) -> Sequence[SetupAttempt]:
+        record_set_ups(conn, act, some, outcomes)
+        return some
+
     with database.transaction() as conn:
-        record_set_ups(conn, act, [each for each in asked if each.id in outcomes], outcomes)
+        failed += do_each(conn, told, record)[1]
 
 
 def _answer(gateway: Gateway, attempt: SetupAttempt) -> Outcome:
@@ -190,7 +210,10 @@ def _answer(gateway: Gateway, attempt: SetupAttempt) -> Outcome:
 
 
 def settle_abandoned_set_ups(database: Database, act: Act, *, wall: datetime) -> int:
-    """Attempts whose asker died, or whose customer or bank was waited for: ask again."""
+    """Attempts whose asker died, or whose customer or bank was waited for: ask again.
+
+    Raises what could not be recorded, once all the others are.
+    """
     with database.transaction() as conn:
         ids = setup_attempts.claim_unsettled(
             conn,
@@ -208,7 +231,10 @@ def settle_abandoned_set_ups(database: Database, act: Act, *, wall: datetime) ->
 def _settle_at_customers_times(
     database: Database, act: Act, attempts: Sequence[SetupAttempt]
 ) -> None:
-    """The attempts of each test clock's customers at its time, and the others at the wall's."""
+    """The attempts of each test clock's customers at its time, and the others at the wall's.
+
+    Raises what could not be recorded, once all the others are.
+    """
     customer_ids = {each.customer_id for each in attempts if each.customer_id}
     owners = {}
     if customer_ids:
@@ -219,8 +245,12 @@ def _settle_at_customers_times(
         owner = owners.get(each.customer_id or "")
         moment = act.at(owner.now(act.now), owner.clock_id) if owner else act
         at_time[moment].append(each)
+    failed: list[tuple[SetupAttempt, Exception]] = []
     for moment, together in at_time.items():
-        settle_set_ups(database, moment, together)
+        _settle_together(database, moment, together, failed)
+    if len(attempts) == 1 and failed:
+        raise failed[0][1]
+    raise_failed(failed)
 
 
 def authenticate(conn: Connection, act: Act, intent_id: str, *, succeeds: bool) -> None:

@@ -32,7 +32,9 @@ class Customer:
     are numbered by ``invoice_prefix`` and a sequence without gaps from ``first_invoice_sequence``.
     One on a test clock (``clock_id``) lives at ``clock_at``; ask ``now``. Its periods are counted
     in the calendar of ``time_zone`` (None: the account's). ``discount`` is the one for all it buys:
-    {id, coupon_id, promotion_code_id, start_at, end_at}, in Unix seconds.
+    {id, coupon_id, promotion_code_id, start_at, end_at}, in Unix seconds. One with a ``profile`` is
+    what Frame calls an account: {type, …}, what it says of itself. One that is blocked is sold
+    nothing more.
     """
 
     id: str
@@ -62,6 +64,8 @@ class Customer:
     time_zone: str | None = None
     deleted_at: datetime | None = None
     discount: Mapping[str, Any] | None = None
+    profile: Mapping[str, Any] | None = None
+    blocked_at: datetime | None = None
     clock_at: datetime | None = None
 
     def now(self, wall: datetime) -> datetime:
@@ -75,13 +79,14 @@ INSERT INTO customers (account_id, id, clock_id, name, email, phone, description
                        currency, balance, delinquent, invoice_prefix, next_invoice_sequence,
                        first_invoice_sequence, default_payment_method_id, invoice_custom_fields,
                        invoice_footer, invoice_rendering_options, time_zone, created_at, deleted_at,
-                       discount)
+                       discount, profile, blocked_at)
 VALUES (%(account_id)s, %(id)s, %(clock_id)s, %(name)s, %(email)s, %(phone)s, %(description)s,
         %(business_name)s, %(individual_name)s, %(address)s, %(shipping)s, %(metadata)s,
         %(preferred_locales)s, %(tax_exempt)s, %(currency)s, %(balance)s, %(delinquent)s,
         %(invoice_prefix)s, %(next_invoice_sequence)s, %(first_invoice_sequence)s,
         %(default_payment_method_id)s, %(invoice_custom_fields)s, %(invoice_footer)s,
-        %(invoice_rendering_options)s, %(time_zone)s, %(created_at)s, %(deleted_at)s, %(discount)s)
+        %(invoice_rendering_options)s, %(time_zone)s, %(created_at)s, %(deleted_at)s, %(discount)s,
+        %(profile)s, %(blocked_at)s)
 """
 
 
@@ -107,7 +112,8 @@ UPDATE customers
        default_payment_method_id = %(default_payment_method_id)s,
        invoice_custom_fields = %(invoice_custom_fields)s, invoice_footer = %(invoice_footer)s,
        invoice_rendering_options = %(invoice_rendering_options)s, time_zone = %(time_zone)s,
-       deleted_at = %(deleted_at)s, discount = %(discount)s
+       deleted_at = %(deleted_at)s, discount = %(discount)s, profile = %(profile)s,
+       blocked_at = %(blocked_at)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -131,7 +137,7 @@ SELECT id, clock_id, name, email, phone, description, business_name, individual_
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
        invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
-       deleted_at, discount,
+       deleted_at, discount, profile, blocked_at,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id
@@ -158,7 +164,7 @@ SELECT id, clock_id, name, email, phone, description, business_name, individual_
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
        invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
-       deleted_at, discount,
+       deleted_at, discount, profile, blocked_at,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id
@@ -201,7 +207,7 @@ SELECT id, clock_id, name, email, phone, description, business_name, individual_
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
        invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
-       deleted_at, discount,
+       deleted_at, discount, profile, blocked_at,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id

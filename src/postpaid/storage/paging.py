@@ -14,11 +14,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list: at most ``limit`` rows ``after`` (older) or ``before`` (newer) an id."""
+    """Part of a list: at most ``limit`` rows ``after`` (older) or ``before`` (newer) an id.
+
+    Or those after the first ``offset``, for whoever counts pages.
+    """
 
     limit: int = 10
     after: str | None = None
     before: str | None = None
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,12 @@ def fetch_page(
     elif page.after is not None:
         tail = f"AND ({place}) < {start} ORDER BY {newest_first} LIMIT %(limit)s"
     else:
-        tail = f"ORDER BY {newest_first} LIMIT %(limit)s"
+        tail = f"ORDER BY {newest_first} LIMIT %(limit)s OFFSET %(offset)s"
     found = fetch(
-        conn, cls, query + tail, parameters | {"cursor": cursor_id, "limit": page.limit + 1}
+        conn,
+        cls,
+        query + tail,
+        parameters | {"cursor": cursor_id, "limit": page.limit + 1, "offset": page.offset},
     )
     rows = found[: page.limit]
     if page.before is not None and page.after is None:

@@ -150,7 +150,7 @@ CREATE TABLE idempotency_keys (
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (account_id, api, key),
     CONSTRAINT idempotency_keys_answered_or_unfinished CHECK ((status IS NULL) = (body IS NULL) AND
         (status IS NULL OR unfinished IS NULL)),
-    CONSTRAINT idempotency_keys_api CHECK (api IN ('v1', 'v2'))
+    CONSTRAINT idempotency_keys_api CHECK (api IN ('v1', 'v2', 'frame'))
 );
 CREATE INDEX idempotency_keys_by_time ON idempotency_keys (account_id, api, created_at);
 
@@ -211,10 +211,13 @@ CREATE TABLE customers (
     deleted_at                timestamptz,
     time_zone                 text,
     discount                  json,
+    profile                   jsonb,
+    blocked_at                timestamptz,
     CONSTRAINT customers_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT customers_invoice_prefix_once UNIQUE (account_id, invoice_prefix),
     CONSTRAINT customers_account_id_clock_id_fkey FOREIGN KEY (account_id, clock_id) REFERENCES
         test_clocks(account_id, id),
+    CONSTRAINT customers_profile_is_an_object CHECK (jsonb_typeof(profile) = 'object'),
     CONSTRAINT customers_tax_exempt CHECK (tax_exempt IN ('none', 'exempt', 'reverse'))
 );
 CREATE INDEX customers_by_email ON customers (account_id, email) WHERE email IS NOT NULL;

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
 
-from postpaid.api.stripe.expand import expandable, includable, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Amount,
     Boolean,
     Currency,
@@ -16,7 +15,6 @@ from postpaid.api.stripe.params import (
     Instant,
     Integer,
     ListOf,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -26,6 +24,8 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
+from postpaid.api.stripe.expand import expandable, includable, loader
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound, PaymentFailed

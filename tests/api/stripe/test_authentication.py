@@ -8,8 +8,8 @@ import httpx
 import psycopg
 import pytest
 
-from postpaid.api.stripe import authentication
-from postpaid.api.stripe.authentication import Authenticator, redacted, secret_in
+from postpaid.api import authentication
+from postpaid.api.authentication import Authenticator, redacted, secret_in
 from postpaid.billing import manage_keys
 from postpaid.billing.manage_keys import IssuedKey
 from postpaid.core.errors import AlreadyExists, AuthenticationFailed, InvalidRequest, NotFound

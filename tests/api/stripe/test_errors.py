@@ -8,8 +8,9 @@ import pytest
 import stripe
 from stripe import StripeClient
 
-from postpaid.api.stripe.errors import WIRE, render, spell
-from postpaid.api.stripe.forms import parse_form
+from postpaid.api.complaints import spell
+from postpaid.api.forms import parse_form
+from postpaid.api.stripe.errors import WIRE, render
 from postpaid.billing.manage_keys import IssuedKey
 from postpaid.core import errors
 from postpaid.core.errors import BillingError

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stripe._encode import _api_encode
 
-from postpaid.api.stripe.forms import DEPTH_MAX, PARAMETERS_MAX, parse_form, parse_json
+from postpaid.api.forms import DEPTH_MAX, PARAMETERS_MAX, parse_form, parse_json
 from postpaid.core.errors import InvalidRequest
 
 FORMS: list[tuple[str, Any]] = [

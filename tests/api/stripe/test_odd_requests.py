@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from postpaid.api.params import Params
 from postpaid.api.server import RESOURCES
-from postpaid.api.stripe.params import Params
 from postpaid.api.stripe.routes import Route
 from postpaid.billing.manage_keys import IssuedKey
 

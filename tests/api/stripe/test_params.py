@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from postpaid.api.stripe.errors import invalid_request, spell
-from postpaid.api.stripe.forms import parse_form
-from postpaid.api.stripe.params import (
+from postpaid.api.complaints import invalid_request, spell
+from postpaid.api.forms import parse_form
+from postpaid.api.params import (
     Amount,
     Boolean,
     Currency,
@@ -21,7 +21,6 @@ from postpaid.api.stripe.params import (
     Instant,
     Integer,
     ListOf,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -31,6 +30,7 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
+from postpaid.api.stripe.lists import ListParams
 from postpaid.core.errors import InvalidRequest
 from postpaid.storage.paging import Page
 

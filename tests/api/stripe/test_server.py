@@ -7,10 +7,11 @@ import httpx
 import pytest
 from stripe import StripeClient
 
+from postpaid.api.routing import Router
 from postpaid.api.server import RESOURCES, create_app
 from postpaid.api.stripe import expand
 from postpaid.api.stripe.facade import API_VERSION
-from postpaid.api.stripe.routes import Call, Router, Routes
+from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.manage_keys import IssuedKey
 from postpaid.config import Settings
 from postpaid.storage.database import Database

@@ -14,8 +14,8 @@ from stripe import StripeClient
 from test_v2_metering import EVENT, counted, spelled
 
 from postpaid import clock
-from postpaid.api.stripe import authentication
-from postpaid.api.stripe.authentication import SessionAuthenticator
+from postpaid.api import authentication
+from postpaid.api.authentication import SessionAuthenticator
 from postpaid.billing import manage_keys
 from postpaid.billing.manage_keys import IssuedKey
 from postpaid.core.errors import AuthenticationFailed, SessionExpired

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from postpaid.api.stripe.params import Params, Text, Unsettable
+from postpaid.api.params import Params, Text, Unsettable
 
 Part = Unsettable[Annotated[str, Text(500)]]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from postpaid.api.stripe.lists import iso
-from postpaid.api.stripe.params import Params, Text
+from postpaid.api.instants import iso
+from postpaid.api.params import Params, Text
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.cancel_usage import Cancellation, cancel_usage
 from postpaid.billing.perform import Act

@@ -8,18 +8,10 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import AfterValidator
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import AMOUNT_MAX, Dec, Id, Integer, Params, Text, refuse
 from postpaid.api.stripe.expand import expandable
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    AMOUNT_MAX,
-    Dec,
-    Id,
-    Integer,
-    ListParams,
-    Params,
-    Text,
-    refuse,
-)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.positions import position_to_stripe
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_alerts

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import ListParams, Params, Text
+from postpaid.api.instants import seconds
+from postpaid.api.params import Params, Text
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import backfill_usage
 from postpaid.billing.backfill_usage import Effect, WindowEffect

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from annotated_types import MaxLen
 from pydantic import AfterValidator
 
+from postpaid.api.params import Id, Integer, Params, TimeZone, Unsettable, refuse
 from postpaid.api.stripe.customers import InvoicePrefix
-from postpaid.api.stripe.params import Id, Integer, Params, TimeZone, Unsettable, refuse
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_settings
 from postpaid.core.invoicing import Numbering

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Id, TimeRange
 from postpaid.api.stripe import addresses
 from postpaid.api.stripe.addresses import Address
 from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Id, ListParams, TimeRange
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.payment_methods import OTHER_TYPES
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import ListParams, Text
+from postpaid.api.instants import seconds
+from postpaid.api.params import Text
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.storage import usage_conflicts
 from postpaid.storage.usage_conflicts import UsageConflict

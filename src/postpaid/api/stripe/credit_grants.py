@@ -7,14 +7,12 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 
-from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     AMOUNT_MAX,
     Currency,
     Id,
     Integer,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -22,6 +20,8 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
+from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_credit_grants
 from postpaid.billing.manage_credit_grants import SCOPE, NewGrant

@@ -8,6 +8,19 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
+    AMOUNT_MAX,
+    Dec,
+    Id,
+    Integer,
+    Metadata,
+    Params,
+    Text,
+    TimeRange,
+    Timestamp,
+    merge_metadata,
+)
 from postpaid.api.stripe.expand import expandable, loader, nested
 from postpaid.api.stripe.invoice_shapes import (
     TaxRates,
@@ -16,20 +29,7 @@ from postpaid.api.stripe.invoice_shapes import (
     tax_rates_of,
     taxes_to_stripe,
 )
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    AMOUNT_MAX,
-    Dec,
-    Id,
-    Integer,
-    ListParams,
-    Metadata,
-    Params,
-    Text,
-    TimeRange,
-    Timestamp,
-    merge_metadata,
-)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import issue_credit_notes
 from postpaid.billing.ask_refunds import ask_refunds

@@ -9,15 +9,11 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import AfterValidator
 
-from postpaid.api.stripe import addresses, discounts, subscription_shapes
-from postpaid.api.stripe.addresses import Address
-from postpaid.api.stripe.expand import expandable, includable, loader, nested
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Amount,
     Id,
     Integer,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -27,6 +23,10 @@ from postpaid.api.stripe.params import (
     merge_metadata,
     refuse,
 )
+from postpaid.api.stripe import addresses, discounts, subscription_shapes
+from postpaid.api.stripe.addresses import Address
+from postpaid.api.stripe.expand import expandable, includable, loader, nested
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import change_discounts, manage_customers
 from postpaid.billing.check_methods import check_methods

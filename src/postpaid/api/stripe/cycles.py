@@ -7,16 +7,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
 
-from postpaid.api.stripe.lists import seconds
-from postpaid.api.stripe.params import (
-    Boolean,
-    Id,
-    Integer,
-    Params,
-    Text,
-    Timestamp,
-    Unsettable,
-)
+from postpaid.api.instants import seconds
+from postpaid.api.params import Boolean, Id, Integer, Params, Text, Timestamp, Unsettable
 from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.stops import CancelAt

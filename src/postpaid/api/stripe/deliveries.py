@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Id, Params
 from postpaid.api.stripe import events
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Id, ListParams, Params
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import redeliver
 from postpaid.core.deliveries import DeliveryStatus

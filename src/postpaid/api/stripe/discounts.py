@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from annotated_types import MaxLen
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Id, Params, Unsettable
 from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import seconds
-from postpaid.api.stripe.params import Id, Params, Unsettable
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import change_discounts
 from postpaid.billing.manage_discounts import DISCOUNTS_MAX, AskedDiscount

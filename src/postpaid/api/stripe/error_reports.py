@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from postpaid.api.stripe.lists import iso, seconds
+from postpaid.api.instants import iso, seconds
 from postpaid.billing.report_rejections import ErrorReport
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len, MaxLen
 
+from postpaid.api.instants import iso
+from postpaid.api.params import Id, Integer, Metadata, Params, Text, merge_metadata
 from postpaid.api.stripe import thin_events
-from postpaid.api.stripe.lists import iso
 from postpaid.api.stripe.pages import invalid_page, neighbours, page_of
-from postpaid.api.stripe.params import Id, Integer, Metadata, Params, Text, merge_metadata
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.webhook_endpoints import EnabledEvents
 from postpaid.billing import manage_event_destinations, manage_webhook_endpoints

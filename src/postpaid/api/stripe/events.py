@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import msgspec
 from annotated_types import Len
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Boolean, Text, TimeRange
 from postpaid.api.stripe import (
     alerts,
     backfills,
@@ -37,8 +39,7 @@ from postpaid.api.stripe import (
     test_clocks,
     webhook_endpoints,
 )
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Boolean, ListParams, Text, TimeRange
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import ErrorReport

@@ -9,30 +9,32 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import msgspec
 from annotated_types import MaxLen
-from anyio import CapacityLimiter, to_thread
-from pydantic import Field, ValidationError
+from anyio import to_thread
+from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
 from postpaid import clock, ids
-from postpaid.api.stripe.authentication import Authenticator, SessionAuthenticator
-from postpaid.api.stripe.errors import (
-    BodyTooLarge,
+from postpaid.api import facade
+from postpaid.api.authentication import SessionAuthenticator
+from postpaid.api.facade import validate
+from postpaid.api.forms import parse_form, parse_json
+from postpaid.api.params import Id, Params
+from postpaid.api.requests import (
+    Request,
     UnsupportedMediaType,
-    invalid_request,
-    render,
-    render_unexpected,
+    check_idempotency_key,
+    check_path,
+    read_body,
 )
+from postpaid.api.routing import Router
+from postpaid.api.stripe.errors import render, render_unexpected
 from postpaid.api.stripe.expand import plan
-from postpaid.api.stripe.forms import parse_form, parse_json
 from postpaid.api.stripe.gathering import Gatherer
-from postpaid.api.stripe.params import Id, Params
-from postpaid.api.stripe.routes import Call, Route, Router, Routes
-from postpaid.billing import manage_keys, manage_sessions
+from postpaid.api.stripe.routes import Call, Route, Routes
+from postpaid.billing import manage_sessions
 from postpaid.billing.gather_usage import Waiting
 from postpaid.billing.perform import Act, Answer
 from postpaid.core.errors import BillingError, InvalidRequest
@@ -42,15 +44,13 @@ from postpaid.storage.database import Database
 from postpaid.storage.meter_event_sessions import MeterEventSession
 
 API_VERSION = "2026-10-28.endive"
-IDEMPOTENCY_KEY_LENGTH_MAX = 255
-PATH_PARAMETER_LENGTH_MAX = 255
 EXPAND_MAX = 20
 RAW_BODY_BYTES_MAX = 20_000_000  # ten thousand events and what they may be about
 
 log = logging.getLogger(__name__)
 
 
-class Facade:
+class Facade(facade.Facade["StripeRequest"]):
     """Answers Stripe's requests from one database."""
 
     def __init__(
@@ -61,40 +61,29 @@ class Facade:
         body_bytes_max: int,
         allowed_networks: tuple[str, ...] = (),
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._router = Router(route for routes in resources for route in routes.routes)
-        self._authenticator = Authenticator(self._find_key)
         self._sessions = SessionAuthenticator(self._find_session)
         self._gatherer = Gatherer(database)
         self._body_bytes_max = body_bytes_max
         self._allowed_networks = allowed_networks
-        self._threads = CapacityLimiter(database.pool_size)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request.of(scope)
-        try:
-            answer = await self._answer(request, receive)
-            body = _encode(answer.body)
-        except ClientGone:
-            return
-        except Exception as error:
-            answer = _failure(request, error)
-            body = _encode(answer.body)
-        await _send(send, request, answer, body)
+        await self._respond(StripeRequest.of(scope), receive, send)
 
-    async def _answer(self, request: Request, receive: Receive) -> Answer:
+    async def _answer(self, request: StripeRequest, receive: Receive) -> Answer:
         route, path_parameters = self._router.find(request.method, request.raw_path)
         asker = await self._authenticate(route, request)
         _check_headers(request)
-        _check_path(path_parameters)
+        check_path(path_parameters)
         if route.body == "raw":
-            body = await _body(receive, max(self._body_bytes_max, RAW_BODY_BYTES_MAX))
+            body = await read_body(receive, max(self._body_bytes_max, RAW_BODY_BYTES_MAX))
             request.parameters = parse_form(request.query)
         else:
-            body = await _body(receive, self._body_bytes_max)
+            body = await read_body(receive, self._body_bytes_max)
             request.parameters = _parse(request, body)
         given = dict(request.parameters)
-        paths = _validate(Expand, {"expand": given.pop("expand", [])}).expand
+        paths = validate(Expand, {"expand": given.pop("expand", [])}).expand
         call = Call(
             act=Act(
                 account_id=asker.account_id,
@@ -106,13 +95,13 @@ class Facade:
                 idempotency_key=request.idempotency_key,
                 api=request.api,
             ),
-            database=self._database,
+            database=self.database,
             operation=route.operation,
             parameters={"path": path_parameters, "given": request.parameters},
             expand=plan(route.returns, paths, many=route.many),
             allowed_networks=self._allowed_networks,
         )
-        params = _validate(route.params or Params, given)
+        params = validate(route.params or Params, given)
         if route.gathered:
             usage = route.run(call, params, path_parameters)
             return await self._gatherer.record(
@@ -128,28 +117,43 @@ class Facade:
         if route.body == "raw":
             call.body, call.headers = body, request.readable_headers
         return await to_thread.run_sync(
-            _run, route, call, params, path_parameters, limiter=self._threads
+            _run, route, call, params, path_parameters, limiter=self.threads
         )
 
-    async def _authenticate(self, route: Route, request: Request) -> ApiKey | MeterEventSession:
+    async def _authenticate(
+        self, route: Route, request: StripeRequest
+    ) -> ApiKey | MeterEventSession:
         authorization = request.header(b"authorization")
         if route.auth == "session":
             return await self._sessions.authenticate(authorization, now=clock.now())
-        return await self._authenticator.authenticate(authorization)
-
-    async def _find_key(self, secret: str) -> ApiKey | None:
-        def find() -> ApiKey | None:
-            with self._database.connection() as conn:
-                return manage_keys.find_key(conn, secret)
-
-        return await to_thread.run_sync(find, limiter=self._threads)
+        return await self.authenticator.authenticate(authorization)
 
     async def _find_session(self, token: str) -> MeterEventSession | None:
         def find() -> MeterEventSession | None:
-            with self._database.connection() as conn:
+            with self.database.connection() as conn:
                 return manage_sessions.find_session(conn, token)
 
-        return await to_thread.run_sync(find, limiter=self._threads)
+        return await to_thread.run_sync(find, limiter=self.threads)
+
+    def _failure(self, request: StripeRequest, error: BillingError) -> Answer:
+        return render(error, request.parameters, v2=request.is_v2)
+
+    def _unexpected(self, request: StripeRequest) -> Answer:
+        return render_unexpected(request.id)
+
+    def _headers(self, request: StripeRequest, answer: Answer) -> list[tuple[bytes, bytes]]:
+        headers = [
+            (b"request-id", request.id.encode()),
+            (b"stripe-version", request.headers.get(b"stripe-version", API_VERSION.encode())),
+        ]
+        if b"idempotency-key" in request.headers:
+            headers.append((b"idempotency-key", request.headers[b"idempotency-key"]))
+        if answer.original_request_id is not None:
+            headers.append((b"idempotent-replayed", b"true"))
+            headers.append((b"original-request", answer.original_request_id.encode()))
+        if answer.status == 409:  # nothing was done, and it may work in a moment
+            headers.append((b"stripe-should-retry", b"true"))
+        return headers
 
 
 def _run(route: Route, call: Call, params: Params, path_parameters: Mapping[str, str]) -> Answer:
@@ -161,40 +165,8 @@ def _run(route: Route, call: Call, params: Params, path_parameters: Mapping[str,
 # ─── The request ─────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(slots=True)
-class Request:
-    """What HTTP says of a request, and what we find out on the way."""
-
-    id: str
-    method: str
-    raw_path: bytes
-    query: bytes
-    headers: Mapping[bytes, bytes]
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, scope: Scope) -> Request:
-        return cls(
-            id=ids.new_id("req"),
-            method=scope["method"],
-            raw_path=scope.get("raw_path") or scope["path"].encode(),
-            query=scope["query_string"],
-            headers=dict(scope["headers"]),
-        )
-
-    @property
-    def path(self) -> str:
-        return self.raw_path.decode("latin-1")
-
-    def header(self, name: bytes) -> str | None:
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
-
-    @property
-    def readable_headers(self) -> dict[str, str]:
-        return {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers.items()
-        }
+class StripeRequest(Request):
+    """With what Stripe makes of its path."""
 
     @property
     def is_v2(self) -> bool:
@@ -213,10 +185,6 @@ class Request:
         return None
 
 
-class ClientGone(Exception):
-    """Nobody is left to answer."""
-
-
 class Expand(Params):
     expand: Annotated[list[Id], MaxLen(EXPAND_MAX)] = Field(default_factory=list)
 
@@ -228,38 +196,10 @@ def _check_headers(request: Request) -> None:
     version = request.header(b"stripe-version")
     if version is not None and not _VERSION.fullmatch(version):
         raise InvalidRequest(f"Invalid Stripe API version: {version[:40]}")
-    key = request.header(b"idempotency-key")
-    if key is not None and not (1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and "\0" not in key):
-        raise InvalidRequest(
-            f"The Idempotency-Key header must have 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} characters."
-        )
+    check_idempotency_key(request.header(b"idempotency-key"))
 
 
-def _check_path(path_parameters: Mapping[str, str]) -> None:
-    for name, value in path_parameters.items():
-        if "\0" in value or len(value) > PATH_PARAMETER_LENGTH_MAX:
-            raise InvalidRequest(f"Invalid string: {value[:40]!r}", param=name)
-
-
-async def _body(receive: Receive, bytes_max: int) -> bytes:
-    """The whole body, up to ``bytes_max``. Raises ``BodyTooLarge``."""
-    chunks = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > bytes_max:
-            raise BodyTooLarge(f"The request body is too large; at most {bytes_max} bytes.")
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return b"".join(chunks)
-
-
-def _parse(request: Request, body: bytes) -> dict[str, Any]:
+def _parse(request: StripeRequest, body: bytes) -> dict[str, Any]:
     """The parameters of query and body together: Stripe takes them in either, for any method."""
     expected = "application/json" if request.is_v2 else "application/x-www-form-urlencoded"
     declared = request.header(b"content-type")
@@ -270,46 +210,3 @@ def _parse(request: Request, body: bytes) -> dict[str, Any]:
     if request.is_v2:
         return parse_form(request.query) | parse_json(body)
     return parse_form(b"&".join(part for part in (request.query, body) if part))
-
-
-P = TypeVar("P", bound=Params)
-
-
-def _validate(model: type[P], given: Mapping[str, Any]) -> P:
-    try:
-        return model.model_validate(given)
-    except ValidationError as found:
-        raise invalid_request(found, given) from None
-
-
-# ─── The answer ──────────────────────────────────────────────────────────────────────────────
-
-_encode = msgspec.json.Encoder(decimal_format="string").encode
-
-
-def _failure(request: Request, error: Exception) -> Answer:
-    if isinstance(error, BillingError):
-        return render(error, request.parameters, v2=request.is_v2)
-    log.error("%s: %s %s failed", request.id, request.method, request.path, exc_info=error)
-    return render_unexpected(request.id)
-
-
-async def _send(send: Send, request: Request, answer: Answer, body: bytes) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"request-id", request.id.encode()),
-        (b"stripe-version", request.headers.get(b"stripe-version", API_VERSION.encode())),
-    ]
-    if b"idempotency-key" in request.headers:
-        headers.append((b"idempotency-key", request.headers[b"idempotency-key"]))
-    if answer.original_request_id is not None:
-        headers.append((b"idempotent-replayed", b"true"))
-        headers.append((b"original-request", answer.original_request_id.encode()))
-    if answer.status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="Postpaid"'))
-    if answer.status == 409:  # nothing was done, and it may work in a moment
-        headers.append((b"stripe-should-retry", b"true"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, Self, TypeVar
 
+from postpaid.api.complaints import spell
+from postpaid.api.params import Currency, Id
 from postpaid.api.stripe import price_models
-from postpaid.api.stripe.errors import spell
-from postpaid.api.stripe.params import Currency, Id
 from postpaid.api.stripe.price_models import AmountParams
 from postpaid.api.stripe.products import PlainRecurring
 from postpaid.billing.manage_catalog import create_prices

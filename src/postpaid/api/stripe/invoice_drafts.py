@@ -7,12 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len, MaxLen
 
-from postpaid.api.stripe import discounts as stripe_discounts
-from postpaid.api.stripe.customers import CustomField
-from postpaid.api.stripe.discounts import Discounts, TaxRateIds
-from postpaid.api.stripe.invoice_items import ItemParams, item_change, new_item
-from postpaid.api.stripe.invoice_shapes import line_to_stripe, render_many
-from postpaid.api.stripe.params import (
+from postpaid.api.params import (
     Boolean,
     Currency,
     Id,
@@ -24,6 +19,11 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
+from postpaid.api.stripe import discounts as stripe_discounts
+from postpaid.api.stripe.customers import CustomField
+from postpaid.api.stripe.discounts import Discounts, TaxRateIds
+from postpaid.api.stripe.invoice_items import ItemParams, item_change, new_item
+from postpaid.api.stripe.invoice_shapes import line_to_stripe, render_many
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import correct, draft_invoices, edit_lines
 from postpaid.billing.draft_invoices import NewInvoice

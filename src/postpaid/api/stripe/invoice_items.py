@@ -8,24 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from postpaid.api.stripe import discounts as stripe_discounts
-from postpaid.api.stripe.discounts import Discounts, TaxRateIds
-from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.invoice_shapes import (
-    TaxRates,
-    discounts_to_stripe,
-    pricing_to_stripe,
-    tax_rates_of,
-)
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Amount,
     Boolean,
     Currency,
     Dec,
     Id,
     Integer,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -35,6 +25,16 @@ from postpaid.api.stripe.params import (
     merge_metadata,
     refuse,
 )
+from postpaid.api.stripe import discounts as stripe_discounts
+from postpaid.api.stripe.discounts import Discounts, TaxRateIds
+from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.invoice_shapes import (
+    TaxRates,
+    discounts_to_stripe,
+    pricing_to_stripe,
+    tax_rates_of,
+)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_invoice_items
 from postpaid.billing.decide_items import ItemChange, NewInvoiceItem

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Id, Params, TimeRange
 from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Id, ListParams, Params, TimeRange
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound

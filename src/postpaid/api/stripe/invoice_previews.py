@@ -9,19 +9,10 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import BeforeValidator
 
+from postpaid.api.params import Amount, Boolean, Currency, Dec, Id, Params, Timestamp, Unsettable
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.inline_prices import with_prices
 from postpaid.api.stripe.invoice_items import ItemParams, item_change, new_item
-from postpaid.api.stripe.params import (
-    Amount,
-    Boolean,
-    Currency,
-    Dec,
-    Id,
-    Params,
-    Timestamp,
-    Unsettable,
-)
 from postpaid.api.stripe.pauses import SubscriptionPause, pause_from_stripe
 from postpaid.api.stripe.routes import Call
 from postpaid.api.stripe.subscription_changes import (

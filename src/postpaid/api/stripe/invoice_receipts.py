@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from postpaid.api.stripe.invoice_shapes import render_many
-from postpaid.api.stripe.params import (
+from postpaid.api.params import (
     AMOUNT_MAX,
     Id,
     Integer,
@@ -15,6 +14,7 @@ from postpaid.api.stripe.params import (
     Timestamp,
     merge_metadata,
 )
+from postpaid.api.stripe.invoice_shapes import render_many
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import record_payments
 from postpaid.billing.record_payments import BANK_TRANSFER, NewPaymentRecord

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from postpaid.api.instants import seconds
 from postpaid.api.stripe import invoice_payments
 from postpaid.api.stripe.expand import expandable, includable, loaded, loader, nested
-from postpaid.api.stripe.lists import seconds
 from postpaid.billing.finalize import recipient
 from postpaid.billing.perform import Act
 from postpaid.core.credits import with_balance

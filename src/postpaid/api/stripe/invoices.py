@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from postpaid.api.params import Boolean, Id, Params, TimeRange
 from postpaid.api.stripe.invoice_previews import InvoicePreview, preview
 from postpaid.api.stripe.invoice_shapes import line_to_stripe, preview_to_stripe, render_many
-from postpaid.api.stripe.lists import listing
-from postpaid.api.stripe.params import Boolean, Id, ListParams, Params, TimeRange
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import correct
 from postpaid.billing import pay as payment

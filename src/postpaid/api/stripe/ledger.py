@@ -7,17 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Currency, Id, Params, TimeRange, Timestamp, TimeZone
 from postpaid.api.stripe.expand import expandable
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    Currency,
-    Id,
-    ListParams,
-    Params,
-    TimeRange,
-    Timestamp,
-    TimeZone,
-)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.core.calendar_windows import months_between
 from postpaid.core.errors import InvalidRequest, NotFound

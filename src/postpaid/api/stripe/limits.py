@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any
 
-from postpaid.api.stripe.params import Boolean, Integer, Params, Unsettable
+from postpaid.api.params import Boolean, Integer, Params, Unsettable
 from postpaid.core.money import MAX_MINOR
 from postpaid.core.pricing import MAX_QUANTITY
 from postpaid.core.subscriptions import Item, Subscription

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from postpaid.api.stripe.params import Params, Text, TextMap, Timestamp
+from postpaid.api.params import Params, Text, TextMap, Timestamp
 from postpaid.api.stripe.routes import Call, Routes, Usage
 from postpaid.billing.check_usage import Reported, milliseconds
 from postpaid.billing.perform import Act

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Integer, ListParams, Params, Text
+from postpaid.api.instants import seconds
+from postpaid.api.params import Integer, Params, Text
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_meters
 from postpaid.core.errors import NotFound

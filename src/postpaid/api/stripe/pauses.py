@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from postpaid.api.params import Params, Timestamp
 from postpaid.api.stripe import subscription_shapes
-from postpaid.api.stripe.params import Params, Timestamp
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.subscription_changes import AnchorChange, as_object, made
 from postpaid.billing import pause as pausing

@@ -7,17 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    Boolean,
-    ListParams,
-    Metadata,
-    Params,
-    Text,
-    Unsettable,
-    merge_metadata,
-    refuse,
-)
+from postpaid.api.instants import seconds
+from postpaid.api.params import Boolean, Metadata, Params, Text, Unsettable, merge_metadata, refuse
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_payment_gateways
 from postpaid.core.errors import NotFound

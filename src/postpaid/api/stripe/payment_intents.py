@@ -7,14 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from postpaid.api.stripe.lists import listing
-from postpaid.api.stripe.params import (
+from postpaid.api.params import (
     Boolean,
     Currency,
     Id,
     Integer,
     ListOf,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -23,6 +21,7 @@ from postpaid.api.stripe.params import (
     merge_metadata,
     refuse,
 )
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.payment_intent_shapes import render_many
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.search import Kind, SearchParams, found_to_stripe, search_from_stripe

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator
 
-from postpaid.api.stripe.params import Id, Integer, Params, Text, refuse
+from postpaid.api.params import Id, Integer, Params, Text, refuse
 from postpaid.billing.manage_payment_methods import KnownToGateway, NewBankAccount, NewCard
 from postpaid.core.errors import InvalidRequest
 

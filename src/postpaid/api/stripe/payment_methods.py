@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Id, Metadata, Params, Text, Unsettable, merge_metadata
 from postpaid.api.stripe import addresses
 from postpaid.api.stripe.addresses import Address
 from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    Id,
-    ListParams,
-    Metadata,
-    Params,
-    Text,
-    Unsettable,
-    merge_metadata,
-)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.payment_means import (
     ExpMonth,
     ExpYear,

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from postpaid.api.stripe import addresses
-from postpaid.api.stripe.addresses import Address
-from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     AMOUNT_MAX,
     Currency,
     Id,
@@ -20,6 +17,9 @@ from postpaid.api.stripe.params import (
     Timestamp,
     merge_metadata,
 )
+from postpaid.api.stripe import addresses
+from postpaid.api.stripe.addresses import Address
+from postpaid.api.stripe.expand import expandable, loader
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import record_payments
 from postpaid.billing.perform import Act

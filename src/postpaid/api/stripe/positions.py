@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from postpaid.api.stripe.lists import listing, seconds
+from postpaid.api.instants import seconds
+from postpaid.api.stripe.lists import listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.take_stock import Stock, take_stock
 from postpaid.core.allotments import Position

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Len
 from pydantic import AfterValidator
 
-from postpaid.api.stripe.params import AMOUNT_MAX, Dec, Integer, Params, refuse
+from postpaid.api.params import AMOUNT_MAX, Dec, Integer, Params, refuse
 from postpaid.core.errors import InvalidRequest, Path
 from postpaid.core.money import plain
 from postpaid.core.pricing import MAX_QUANTITY, Model, Tier, TiersMode, Transform

@@ -7,15 +7,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 
-from postpaid.api.stripe import price_models, products
-from postpaid.api.stripe.expand import expandable, includable, loader
-from postpaid.api.stripe.limits import CommittedAmount
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Boolean,
     Currency,
     Id,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -23,6 +19,10 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
+from postpaid.api.stripe import price_models, products
+from postpaid.api.stripe.expand import expandable, includable, loader
+from postpaid.api.stripe.limits import CommittedAmount
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.price_models import ModelParams
 from postpaid.api.stripe.products import PlainRecurring, ProductData
 from postpaid.api.stripe.routes import Call, Routes

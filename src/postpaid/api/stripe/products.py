@@ -10,16 +10,13 @@ from typing import Annotated, Any
 from annotated_types import Len, MaxLen
 from pydantic import AfterValidator
 
-from postpaid.api.stripe import price_models
-from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Boolean,
     Currency,
     Dec,
     Id,
     Integer,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -28,6 +25,9 @@ from postpaid.api.stripe.params import (
     merge_metadata,
     refuse,
 )
+from postpaid.api.stripe import price_models
+from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.price_models import AmountParams
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_catalog

@@ -9,15 +9,13 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import AfterValidator
 
-from postpaid.api.stripe.expand import expandable, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     AMOUNT_MAX,
     Boolean,
     Currency,
     Id,
     Integer,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -26,6 +24,8 @@ from postpaid.api.stripe.params import (
     merge_metadata,
     refuse,
 )
+from postpaid.api.stripe.expand import expandable, loader
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_coupons
 from postpaid.billing.perform import Act

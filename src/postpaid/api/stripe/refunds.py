@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import AMOUNT_MAX, Id, Integer, Metadata, Params, TimeRange, merge_metadata
 from postpaid.api.stripe.charges import attempt_id_of
 from postpaid.api.stripe.expand import expandable, includable, loaded, loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    AMOUNT_MAX,
-    Id,
-    Integer,
-    ListParams,
-    Metadata,
-    Params,
-    TimeRange,
-    merge_metadata,
-)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import refund as refunding
 from postpaid.billing.ask_refunds import ask_refunds

@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 from annotated_types import Len
 
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     METADATA_KEY_LENGTH_MAX,
     METADATA_KEYS_MAX,
     METADATA_VALUE_LENGTH_MAX,
     Integer,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -20,6 +19,7 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_retry_schedules
 from postpaid.core.collection import (

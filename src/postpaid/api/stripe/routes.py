@@ -14,22 +14,22 @@ object as Stripe shows it, which ``call.read`` or ``call.write`` has expanded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_type_hints
-from urllib.parse import unquote
+from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 
-from postpaid.api.stripe.errors import UnknownRoute, render
+from postpaid.api import calls
+from postpaid.api.calls import Object
+from postpaid.api.params import Params
+from postpaid.api.stripe.errors import render
 from postpaid.api.stripe.expand import Plan, expand, loaded
-from postpaid.api.stripe.params import Params
 from postpaid.billing.check_usage import Reported
-from postpaid.billing.perform import Act, Answer, perform
+from postpaid.billing.perform import Act, Answer
 from postpaid.billing.record_usage import Recorded
 from postpaid.core.errors import PaymentFailed
 from postpaid.core.values import replace
-from postpaid.storage.database import Connection, Database
+from postpaid.storage.database import Connection
 
-Object = dict[str, Any]
 Handler = Callable[..., Any]
 Auth: TypeAlias = Literal["key", "session"]
 Body: TypeAlias = Literal["parameters", "raw"]
@@ -37,68 +37,20 @@ H = TypeVar("H", bound=Handler)
 
 
 @dataclass(slots=True)
-class Call:
-    """One request on its way through a handler."""
+class Call(calls.Call):
+    """One of Stripe's requests on its way through a handler."""
 
-    act: Act
-    database: Database
-    operation: str
-    parameters: Mapping[str, Any]  # all that the caller said: what a repeat must say again
     expand: Plan = field(default_factory=Plan)
     body: bytes = b""  # with its headers, by lower-case name, where it is not parameters
     headers: Mapping[str, str] = field(default_factory=dict)
-    answer: Answer | None = None  # set by a write
-    allowed_networks: tuple[str, ...] = ()  # that webhooks may go to, beside all public ones
 
-    def read(self, fn: Callable[[Connection], Object]) -> Object:
-        """What ``fn`` reads, expanded."""
-        with self.database.connection() as conn:
-            return self._expanded(conn, fn(conn))
+    def shown(self, conn: Connection, said: Object) -> Object:
+        """Expanded."""
+        if self.expand.steps:
+            expand(conn, self.act, self.expand, [said])
+        return said
 
-    def write(self, fn: Callable[[Connection], Object]) -> Object:
-        """What ``fn`` did in its transaction, expanded; or what it had done for the same key."""
-        return self._perform(lambda conn: self._expanded(conn, fn(conn)))
-
-    def write_and_show(
-        self,
-        fn: Callable[[Connection], Object],
-        show: Callable[[Connection, Object], Object],
-    ) -> Object:
-        """What ``show`` makes of what ``fn`` did, as things are now; a repeat sees them anew.
-
-        Only what ``fn`` returns is remembered with the key: ids, and nothing that is secret. So v2
-        wants it (Stripe: a repeat returns an updated response).
-        """
-        done = self._perform(fn)
-        with self.database.connection() as conn:
-            return self._expanded(conn, show(conn, done))
-
-    def write_anew(self, fn: Callable[[Connection], Object]) -> Object:
-        """What ``fn`` did, expanded, and not remembered with any key: a repeat does it again.
-
-        For what a repeat cannot harm, and for answers that are nobody's to keep.
-        """
-        self.act = replace(self.act, idempotency_key=None)
-        return self.write(fn)
-
-    def write_then(
-        self, begin: Callable[[Connection], Object], finish: Callable[[Object], Object]
-    ) -> Object:
-        """``begin`` in a transaction, then ``finish`` outside it, with what ``begin`` returned.
-
-        ``finish`` may be repeated with that, JSON in between, and makes its answer by ``read``. A
-        ``PaymentFailed`` that it raises is an answer like any other, and remembered.
-        """
-
-        def finished(begun: Mapping[str, Any]) -> Answer:
-            try:
-                return Answer(200, finish(dict(begun)))
-            except PaymentFailed as error:
-                return self._failed(error)
-
-        return self._perform(begin, finished)
-
-    def _failed(self, error: PaymentFailed) -> Answer:
+    def failed(self, error: PaymentFailed) -> Answer:
         """A payment that failed, with what it was of: a charge by its id, the rest whole."""
         answer = render(error)
         shown: Object = dict(error.about)
@@ -107,21 +59,6 @@ class Call:
                 if kind != "charge":
                     shown[kind] = loaded(conn, self.act, kind, [key]).get(key)
         return replace(answer, body={"error": answer.body["error"] | shown})
-
-    def _expanded(self, conn: Connection, shown: Object) -> Object:
-        if self.expand.steps:
-            expand(conn, self.act, self.expand, [shown])
-        return shown
-
-    def _perform(
-        self,
-        begin: Callable[[Connection], Object],
-        finish: Callable[[Mapping[str, Any]], Answer] | None = None,
-    ) -> Object:
-        self.answer = perform(
-            self.database, self.act, self.operation, self.parameters, begin, finish
-        )
-        return cast(Object, self.answer.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,55 +147,3 @@ class Routes:
             return handler
 
         return declare
-
-
-class Router:
-    """Finds the route of a request, a step per segment of its path."""
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._root = _Node()
-        for route in routes:
-            node = self._root
-            for segment in route.path.split("/")[1:]:
-                if segment.startswith("{"):
-                    node.parameter = node.parameter or _Node()
-                    node = node.parameter
-                else:
-                    node = node.children.setdefault(segment, _Node())
-            if route.method in node.routes:
-                raise ValueError(f"{route.operation} is declared twice")
-            node.routes[route.method] = route
-
-    def find(self, method: str, raw_path: bytes) -> tuple[Route, dict[str, str]]:
-        """The route and the path's parameters; a word in a path goes before a parameter.
-
-        Takes the path before its percent-encoding is undone: an id may hold a slash. Raises
-        ``UnknownRoute``.
-        """
-        segments = raw_path.decode("latin-1").split("/")[1:]
-        node: _Node | None = self._root
-        values = []
-        for segment in segments:
-            if node is None:
-                break
-            if segment in node.children:
-                node = node.children[segment]
-            else:
-                node = node.parameter if segment else None
-                values.append(unquote(segment))
-        if node is None or method not in node.routes:
-            raise UnknownRoute(
-                f"Unrecognized request URL ({method}: {unquote('/' + '/'.join(segments))}). "
-                "See /docs for the URLs that this server knows."
-            )
-        route = node.routes[method]
-        return route, dict(zip(route.path_parameters, values, strict=True))
-
-
-@dataclass(slots=True)
-class _Node:
-    """What may follow a path's beginning."""
-
-    children: dict[str, _Node] = field(default_factory=dict)
-    parameter: _Node | None = None
-    routes: dict[str, Route] = field(default_factory=dict)

@@ -7,10 +7,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len, MaxLen
 
-from postpaid.api.stripe.invoice_shapes import TaxRates
-from postpaid.api.stripe.limits import BillingThresholds, ItemLimitFields, item_limits_from_stripe
-from postpaid.api.stripe.lists import seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Boolean,
     Currency,
     Id,
@@ -22,6 +20,8 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
+from postpaid.api.stripe.invoice_shapes import TaxRates
+from postpaid.api.stripe.limits import BillingThresholds, ItemLimitFields, item_limits_from_stripe
 from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.periods import Interval, Recurrence

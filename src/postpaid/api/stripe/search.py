@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from postpaid.api.stripe.params import Id, Integer, Params, Text
+from postpaid.api.params import Id, Integer, Params, Text
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.storage.paging import Page, Rows
 from postpaid.storage.searching import Search, Term

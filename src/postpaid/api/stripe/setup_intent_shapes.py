@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from postpaid.api.instants import seconds
 from postpaid.api.stripe.expand import expandable, loader
 from postpaid.api.stripe.intent_parts import (
     error_to_stripe,
     failed_methods,
     next_action_to_stripe,
 )
-from postpaid.api.stripe.lists import seconds
 from postpaid.billing.perform import Act
 from postpaid.core.setup_intents import SetupIntent
 from postpaid.storage import payment_methods, setup_attempts, setup_intents

@@ -6,11 +6,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 
-from postpaid.api.stripe.lists import listing
-from postpaid.api.stripe.params import (
+from postpaid.api.calls import Object
+from postpaid.api.params import (
     Boolean,
     Id,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -19,7 +18,8 @@ from postpaid.api.stripe.params import (
     Unsettable,
     merge_metadata,
 )
-from postpaid.api.stripe.routes import Call, Object, Routes
+from postpaid.api.stripe.lists import ListParams, listing
+from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.setup_intent_shapes import render_attempts, render_many
 from postpaid.billing import manage_setup_intents, set_up
 from postpaid.billing.set_up import Confirming

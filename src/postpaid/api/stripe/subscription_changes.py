@@ -9,19 +9,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 from annotated_types import Len, MaxLen
 from pydantic import BeforeValidator
 
+from postpaid.api.params import Boolean, Id, Integer, Metadata, Params, Timestamp, merge_metadata
 from postpaid.api.stripe import discounts as stripe_discounts
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.inline_prices import ExtraPriceData, ItemPriceData, with_prices
 from postpaid.api.stripe.limits import ItemLimitFields, item_limits_from_stripe
-from postpaid.api.stripe.params import (
-    Boolean,
-    Id,
-    Integer,
-    Metadata,
-    Params,
-    Timestamp,
-    merge_metadata,
-)
 from postpaid.api.stripe.routes import Call
 from postpaid.billing import change as changing
 from postpaid.billing.change import Changed

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from postpaid.api.params import Boolean, Id, Metadata
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.expand import loader
 from postpaid.api.stripe.inline_prices import ItemPriceData, with_prices
 from postpaid.api.stripe.limits import ItemLimitFields
-from postpaid.api.stripe.lists import listing
-from postpaid.api.stripe.params import Boolean, Id, ListParams, Metadata
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.subscription_changes import (
     ItemUpdate,

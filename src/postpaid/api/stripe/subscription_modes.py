@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from postpaid.api.stripe.params import Params
+from postpaid.api.params import Params
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.subscription_shapes import render_many
 from postpaid.billing.migrate import migrate as move

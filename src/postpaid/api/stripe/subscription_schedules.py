@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Boolean, Id, Metadata, Params, TimeRange, Timestamp, merge_metadata
 from postpaid.api.stripe.expand import expandable, loader
 from postpaid.api.stripe.invoice_shapes import TaxRates, tax_rates_of
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
-    Boolean,
-    Id,
-    ListParams,
-    Metadata,
-    Params,
-    TimeRange,
-    Timestamp,
-    merge_metadata,
-)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.schedule_phases import (
     DefaultSettings,

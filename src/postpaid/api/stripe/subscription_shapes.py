@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+from postpaid.api.instants import seconds
 from postpaid.api.stripe import discounts as stripe_discounts
 from postpaid.api.stripe import prices as stripe_prices
 from postpaid.api.stripe.cycles import cycles_to_stripe
 from postpaid.api.stripe.expand import expandable, includable, loaded, loader, nested
 from postpaid.api.stripe.limits import item_thresholds_to_stripe, thresholds_to_stripe
-from postpaid.api.stripe.lists import seconds
 from postpaid.api.stripe.routes import Call
 from postpaid.billing.apply_updates import shown_after
 from postpaid.billing.perform import Act

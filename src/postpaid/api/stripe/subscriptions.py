@@ -7,6 +7,18 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len, MaxLen
 
+from postpaid.api.params import (
+    Boolean,
+    Currency,
+    Id,
+    Integer,
+    Metadata,
+    Params,
+    Text,
+    TimeRange,
+    Unsettable,
+    merge_metadata,
+)
 from postpaid.api.stripe import discounts as stripe_discounts
 from postpaid.api.stripe.cycles import (
     STOPS,
@@ -24,20 +36,7 @@ from postpaid.api.stripe.limits import (
     item_limits_from_stripe,
     limits_from_stripe,
 )
-from postpaid.api.stripe.lists import listing
-from postpaid.api.stripe.params import (
-    Boolean,
-    Currency,
-    Id,
-    Integer,
-    ListParams,
-    Metadata,
-    Params,
-    Text,
-    TimeRange,
-    Unsettable,
-    merge_metadata,
-)
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.stripe.subscription_changes import (
     CHANGES,

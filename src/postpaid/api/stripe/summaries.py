@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from annotated_types import MaxLen
 
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import Id, ListParams, Text, TextMap, Timestamp, zone_names
+from postpaid.api.instants import seconds
+from postpaid.api.params import Id, Text, TextMap, Timestamp, zone_names
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.core.calendar_windows import Step, is_boundary, windows_between
 from postpaid.core.errors import InvalidRequest, NotFound

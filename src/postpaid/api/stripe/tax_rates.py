@@ -8,12 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from postpaid.api.stripe.expand import loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Boolean,
     Dec,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -22,6 +20,8 @@ from postpaid.api.stripe.params import (
     merge_metadata,
     refuse,
 )
+from postpaid.api.stripe.expand import loader
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_tax_rates
 from postpaid.billing.perform import Act

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from postpaid.api.instants import seconds
+from postpaid.api.params import Params, Text, Timestamp
 from postpaid.api.stripe.expand import loader
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import ListParams, Params, Text, Timestamp
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_test_clocks
 from postpaid.billing.perform import Act

@@ -10,11 +10,11 @@ from urllib.parse import quote
 import msgspec
 from annotated_types import Len
 
+from postpaid.api.instants import iso
+from postpaid.api.params import Id, Instant, Integer, Params, Text
 from postpaid.api.stripe import error_reports
 from postpaid.api.stripe import events as events_v1
-from postpaid.api.stripe.lists import iso
 from postpaid.api.stripe.pages import invalid_page, neighbours, page_of
-from postpaid.api.stripe.params import Id, Instant, Integer, Params, Text
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import ErrorReport

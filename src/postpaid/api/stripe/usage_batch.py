@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from postpaid.api.params import Id, Params
 from postpaid.api.stripe.errors import render
-from postpaid.api.stripe.params import Id, Params
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.api.usage_formats import events_in
 from postpaid.billing import backfill_usage, report_rejections

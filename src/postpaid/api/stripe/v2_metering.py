@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from annotated_types import Len
 
-from postpaid.api.stripe.lists import iso
-from postpaid.api.stripe.params import Instant, Params, Text, TextMap
+from postpaid.api.instants import iso
+from postpaid.api.params import Instant, Params, Text, TextMap
 from postpaid.api.stripe.routes import Call, Routes, Usage
 from postpaid.billing import manage_sessions
 from postpaid.billing.check_usage import Reported, identifier_from, instant, milliseconds

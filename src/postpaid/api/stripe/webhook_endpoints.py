@@ -8,11 +8,10 @@ from typing import Annotated, Any
 from annotated_types import Len
 from pydantic import AfterValidator
 
-from postpaid.api.stripe.lists import listing, seconds
-from postpaid.api.stripe.params import (
+from postpaid.api.instants import seconds
+from postpaid.api.params import (
     Boolean,
     Integer,
-    ListParams,
     Metadata,
     Params,
     Text,
@@ -21,6 +20,7 @@ from postpaid.api.stripe.params import (
     merge_metadata,
     refuse,
 )
+from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_webhook_endpoints, redeliver
 from postpaid.billing.manage_webhook_endpoints import OVERLAP_MAX

@@ -85,11 +85,34 @@ class StripeGateway:
             if found is None:
                 return Absent()
             outcome = _outcome_of(found)
+            if isinstance(outcome, Declined) and found.status != "canceled":
+                return self._close(request, found, outcome)
             if isinstance(outcome, Unknown) and request.age_s >= UNCONFIRMED_S:
                 return _outcome_of(self._payments.cancel(found.id))
             return outcome
 
         return _asked(answer)
+
+    def _close(self, request: ChargeRequest, found: Any, decline: Declined) -> Outcome:
+        """The decline, once the PaymentIntent cannot be paid any more; else what became of it.
+
+        A customer who had to act has its secret, and could confirm it long after the decline, when
+        something else is charged. What Stripe says to a key it says again: each charge that failed
+        has its own, or a refusal to cancel while one was under way would outlive it.
+        """
+        charge = _plain(found).get("latest_charge")
+        failed = charge.get("id") if isinstance(charge, dict) else charge
+        key = f"{request.idempotency_key}/cancel/{failed or ''}"
+        try:
+            found = self._payments.cancel(found.id, {}, {"idempotency_key": key})
+        except stripe.InvalidRequestError:  # it moved on meanwhile
+            found = self._payments.retrieve(found.id)
+        if found.status == "canceled":
+            return decline
+        outcome = _outcome_of(found)
+        if isinstance(outcome, Declined):
+            return Unknown("The payment was declined, but could not be canceled.")
+        return outcome
 
     def cancel(self, request: ChargeRequest, reference: str | None) -> Outcome | Absent:
         def answer() -> Outcome | Absent:
@@ -249,11 +272,12 @@ def _outcome_of(intent: Any) -> Outcome:
         case "requires_action":
             redirect = _plain(intent.next_action).get("redirect_to_url") or {}
             return RequiresAction(intent.id, redirect.get("url"), intent.client_secret)
-        case "canceled":
-            return Declined("canceled", None, "The payment was canceled.", intent.id)
     plain = _plain(intent)
-    error = plain.get("last_payment_error") or plain.get("last_setup_error")
-    if intent.status == "requires_payment_method" and error:
+    error = plain.get("last_payment_error")
+    if intent.status == "canceled" and not error:
+        return Declined("canceled", None, "The payment was canceled.", intent.id)
+    error = error or plain.get("last_setup_error")
+    if intent.status in ("canceled", "requires_payment_method") and error:
         return Declined(
             error.get("code") or "card_declined",
             error.get("decline_code"),

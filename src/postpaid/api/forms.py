@@ -6,12 +6,15 @@ What comes out is text, lists and dictionaries; what the text means is for the p
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from postpaid.core.errors import InvalidRequest
+
+_decode_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
 
 PARAMETERS_MAX = 1000
 DEPTH_MAX = 8
@@ -139,15 +142,16 @@ def _with_lists(node: Any) -> Any:
     return nested
 
 
-def parse_json(encoded: bytes) -> dict[str, Any]:
+def parse_json(encoded: bytes, *, decimals: bool = False) -> dict[str, Any]:
     """The parameters of a JSON object; a null is the same as leaving the parameter out.
 
-    Raises ``InvalidRequest`` for anything that is not an object, and within the bounds of a form.
+    With ``decimals`` a number that has a fraction is the very decimal that was written. Raises
+    ``InvalidRequest`` for anything that is not an object, and within the bounds of a form.
     """
     if not encoded:
         return {}
     try:
-        decoded = msgspec.json.decode(encoded)
+        decoded = _decode_exactly(encoded) if decimals else msgspec.json.decode(encoded)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"Invalid JSON: {error}") from None
     except RecursionError:

@@ -36,11 +36,10 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from postpaid.api.stripe.forms import Indexed
+from postpaid.api.forms import Indexed
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.money import MINOR_UNITS, plain
 from postpaid.core.pricing import MAX_DECIMALS, MAX_QUANTITY
-from postpaid.storage.paging import Page
 
 T = TypeVar("T")
 
@@ -163,7 +162,7 @@ _WIDE = Context(prec=200)
 
 
 def _decimal(value: Any) -> Decimal:
-    if type(value) is int:
+    if isinstance(value, Decimal) or type(value) is int:
         value = str(value)
     if not isinstance(value, str) or len(value) > 100 or not _DECIMAL.fullmatch(value):
         raise refuse(f"Invalid decimal: {_shown(value)}")
@@ -356,40 +355,21 @@ Metadata: TypeAlias = Unsettable[
 """A change of metadata, for ``merge_metadata``: None clears it, an empty value deletes its key."""
 
 
-def merge_metadata(old: Mapping[str, str], change: Mapping[str, str] | None) -> dict[str, str]:
+def merge_metadata(
+    old: Mapping[str, str],
+    change: Mapping[str, str] | None,
+    *,
+    keys_max: int = METADATA_KEYS_MAX,
+) -> dict[str, str]:
     """``old`` with ``change`` made to it. Raises ``InvalidRequest`` when that is too many keys."""
     if change is None:
         return {}
     merged = {key: text for key, text in {**old, **change}.items() if text != ""}
-    if len(merged) > METADATA_KEYS_MAX:
+    if len(merged) > keys_max:
         raise InvalidRequest(
-            f"Invalid object: at most {METADATA_KEYS_MAX} keys are allowed", param="metadata"
+            f"Invalid object: at most {keys_max} keys are allowed", param="metadata"
         )
     return merged
-
-
-# ─── Lists ───────────────────────────────────────────────────────────────────────────────────
-
-
-class ListParams(Params):
-    """Which page of a list; resources add their filters."""
-
-    limit: Annotated[int, Integer(1, 100)] = 10
-    starting_after: Id | None = None
-    ending_before: Id | None = None
-
-    @model_validator(mode="after")
-    def _one_cursor(self) -> ListParams:
-        if self.starting_after is not None and self.ending_before is not None:
-            raise refuse(
-                "You may only specify one of these parameters: starting_after, ending_before.",
-                "parameters_exclusive",
-            )
-        return self
-
-    @property
-    def page(self) -> Page:
-        return Page(limit=self.limit, after=self.starting_after, before=self.ending_before)
 
 
 def _shown(value: Any) -> str:

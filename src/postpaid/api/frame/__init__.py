@@ -1,0 +1,1 @@
+"""Frame's API, in JSON: translation, and nothing else."""

@@ -1,0 +1,109 @@
+"""Frame's API as one ASGI application: from a request's bytes to an answer's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from anyio import to_thread
+from starlette.types import Receive, Scope, Send
+
+from postpaid import clock, ids
+from postpaid.api import facade
+from postpaid.api.facade import validate
+from postpaid.api.forms import parse_form, parse_json
+from postpaid.api.frame.errors import render, render_unexpected
+from postpaid.api.frame.routes import Call, Route, Routes
+from postpaid.api.params import Params
+from postpaid.api.requests import (
+    Request,
+    UnsupportedMediaType,
+    check_idempotency_key,
+    check_path,
+    read_body,
+)
+from postpaid.api.routing import Router
+from postpaid.billing.perform import Act, Answer
+from postpaid.core.errors import BillingError
+from postpaid.core.values import replace
+from postpaid.storage.database import Database
+
+
+class Facade(facade.Facade[Request]):
+    """Answers Frame's requests from one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        resources: Iterable[Routes],
+        *,
+        body_bytes_max: int,
+        allowed_networks: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(database)
+        self._router = Router(route for routes in resources for route in routes.routes)
+        self._body_bytes_max = body_bytes_max
+        self._allowed_networks = allowed_networks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._respond(Request.of(scope), receive, send)
+
+    async def _answer(self, request: Request, receive: Receive) -> Answer:
+        route, path_parameters = self._router.find(request.method, request.raw_path)
+        key = await self.authenticator.authenticate(request.header(b"authorization"))
+        said_key = request.header(b"idempotency-key")
+        check_idempotency_key(said_key)
+        check_path(path_parameters)
+        body = await read_body(receive, self._body_bytes_max)
+        request.parameters = _parse(request, body)
+        call = Call(
+            act=Act(
+                account_id=key.account_id,
+                livemode=key.livemode,
+                actor=key.id,
+                now=clock.now(),
+                new_id=ids.new_id,
+                request_id=request.id,
+                idempotency_key=None if request.method == "GET" else said_key,
+                api="frame",
+            ),
+            database=self.database,
+            operation=route.operation,
+            parameters={"path": path_parameters, "given": request.parameters},
+            allowed_networks=self._allowed_networks,
+        )
+        params = validate(route.params, request.parameters) if route.params else None
+        return await to_thread.run_sync(
+            _run, route, call, params, path_parameters, limiter=self.threads
+        )
+
+    def _failure(self, request: Request, error: BillingError) -> Answer:
+        return render(error, request.parameters)
+
+    def _unexpected(self, request: Request) -> Answer:
+        return render_unexpected(request.id)
+
+    def _headers(self, request: Request, answer: Answer) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", request.id.encode())]
+        if answer.original_request_id is not None:
+            headers.append((b"idempotent-replay", b"true"))
+        return headers
+
+
+def _run(
+    route: Route, call: Call, params: Params | None, path_parameters: Mapping[str, str]
+) -> Answer:
+    """Let the handler do its work; in a thread."""
+    body = route.run(call, params, path_parameters)
+    answer = Answer(200, body) if call.answer is None else replace(call.answer, body=body)
+    return replace(answer, status=route.status) if answer.status == 200 else answer
+
+
+def _parse(request: Request, body: bytes) -> dict[str, Any]:
+    """The parameters of query and body together; an action's body may be empty (Frame)."""
+    declared = request.header(b"content-type")
+    if body and declared and declared.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType(
+            f"Unsupported content type: {declared[:100]}; this path takes application/json."
+        )
+    return parse_form(request.query) | parse_json(body, decimals=True)

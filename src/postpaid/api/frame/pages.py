@@ -1,0 +1,47 @@
+"""Lists by page, as Frame writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from postpaid.api.frame.params import ListParams
+from postpaid.storage.paging import Rows
+
+T = TypeVar("T")
+
+
+def listing(
+    url: str,
+    params: ListParams,
+    rows: Rows[T],
+    render: Callable[[Sequence[T]], Sequence[dict[str, Any]]],
+    *,
+    named: str | None = None,
+    about: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A page; ``render`` gets all of its rows.
+
+    The rows are under ``data``, and again under the name that some of Frame's clients look for.
+    ``about`` is what the ``meta`` says besides.
+    """
+    data = list(render(rows.rows))
+    return {
+        "meta": {
+            "page": params.page,
+            "url": url,
+            "has_more": rows.has_more,
+            "prev": params.page - 1 if params.page > 1 else None,
+            "next": params.page + 1 if rows.has_more else None,
+            **(about or {}),
+        },
+        "data": data,
+        **({named: data} if named else {}),
+    }
+
+
+def page_of(rows: Sequence[T], params: ListParams) -> Rows[T]:
+    """The page of a list that is whole, and short."""
+    page = params.rows
+    end = page.offset + page.limit
+    return Rows(list(rows[page.offset : end]), has_more=len(rows) > end)
