@@ -230,13 +230,8 @@ def test_an_outcome_that_cannot_be_recorded_keeps_no_other_from_being_recorded(
         settle_abandoned_set_ups(database, world.at(LATER), wall=LATER)
     assert len(raised.value.exceptions) == 2
     waits, done = "requires_confirmation", "succeeded"
-    assert [intent_of(world, each).status for each in intent_ids] == [
-        waits,
-        done,
-        done,
-        waits,
-        done,
-    ]
+    statuses = [intent_of(world, each).status for each in intent_ids]
+    assert statuses == [waits, done, done, waits, done]
 
     # They stay due, and one whose asker waits is told why.
     with pytest.raises(AssertionError):

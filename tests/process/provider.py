@@ -95,6 +95,16 @@ class Provider:
         self._write(intent["customer"], intent["amount"], intent["id"])
         return 200, intent
 
+    def cancel(self, path: str) -> tuple[int, Json]:
+        """Nobody can pay it any more; what was paid stays so."""
+        with self.lock:
+            [intent] = [each for each in self.intents if each["id"] == path.split("/")[3]]
+            if intent["status"] != "requires_payment_method":
+                error = {"type": "invalid_request_error", "message": "It is over."}
+                return 400, {"error": error}
+            intent["status"] = "canceled"
+            return 200, intent
+
     def get(self, path: str, query: dict[str, str]) -> tuple[int, Json]:
         with self.lock:
             _, _, kind, *rest = path.split("/")
@@ -124,6 +134,9 @@ def main() -> None:
             if self.path == "/forget":
                 provider.answers.clear()
                 self.answer(200, {})
+                return
+            if self.path.endswith("/cancel"):
+                self.answer(*provider.cancel(self.path))
                 return
             given, key = dict(parse_qsl(body.decode())), self.headers["Idempotency-Key"]
             fault = provider.method_of(given) if provider.is_first(key) else ""

@@ -98,7 +98,7 @@ def list_(call: Call, params: CustomerList) -> dict[str, Any]:
             "/v1/customers",
             params,
             rows,
-            lambda page: render_many(conn, call, page),
+            lambda page: render_many(conn, call.act, page),
             named="customers",
         )
 
