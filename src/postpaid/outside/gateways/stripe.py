@@ -86,25 +86,22 @@ class StripeGateway:
                 return Absent()
             outcome = _outcome_of(found)
             if isinstance(outcome, Declined) and found.status != "canceled":
-                return self._close(request, found, outcome)
+                return self._close(found, outcome)
             if isinstance(outcome, Unknown) and request.age_s >= UNCONFIRMED_S:
                 return _outcome_of(self._payments.cancel(found.id))
             return outcome
 
         return _asked(answer)
 
-    def _close(self, request: ChargeRequest, found: Any, decline: Declined) -> Outcome:
+    def _close(self, found: Any, decline: Declined) -> Outcome:
         """The decline, once the PaymentIntent cannot be paid any more; else what became of it.
 
         A customer who had to act has its secret, and could confirm it long after the decline, when
-        something else is charged. What Stripe says to a key it says again: each charge that failed
-        has its own, or a refusal to cancel while one was under way would outlive it.
+        something else is charged. To cancel twice is no more than once, so it takes no key of ours,
+        to which Stripe would repeat an answer that is no longer true.
         """
-        charge = _plain(found).get("latest_charge")
-        failed = charge.get("id") if isinstance(charge, dict) else charge
-        key = f"{request.idempotency_key}/cancel/{failed or ''}"
         try:
-            found = self._payments.cancel(found.id, {}, {"idempotency_key": key})
+            found = self._payments.cancel(found.id)
         except stripe.InvalidRequestError:  # it moved on meanwhile
             found = self._payments.retrieve(found.id)
         if found.status == "canceled":
