@@ -36,6 +36,11 @@ def test_how_long_things_are_kept(said: str, kept: timedelta) -> None:
     assert chosen.event_retention == kept
 
 
+def test_names_under_which_the_api_is_frames() -> None:
+    chosen = settings({"POSTPAID_FRAME_HOSTS": "Frame.example, pay.example"})
+    assert chosen.frame_hosts == ("frame.example", "pay.example")
+
+
 @pytest.mark.parametrize("said", ["0", "59m", "-1h", "1.5h", "4000d", "999999999d", "soon", "h"])
 @pytest.mark.parametrize("name", ["POSTPAID_IDEMPOTENCY_RETENTION", "POSTPAID_EVENT_RETENTION"])
 def test_what_is_no_such_time_is_refused(name: str, said: str) -> None:

@@ -30,6 +30,7 @@ class Settings:
     idempotency_retention: timedelta = timedelta(hours=24)  # of v1's keys; Stripe: at least
     idempotency_retention_v2: timedelta = timedelta(days=30)
     event_retention: timedelta | None = None  # None: for ever
+    frame_hosts: tuple[str, ...] = ()  # names under which /v1 is Frame's API, and not Stripe's
 
 
 def program() -> str:
@@ -52,6 +53,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         idempotency_retention_v2=_duration(env, "POSTPAID_IDEMPOTENCY_RETENTION_V2")
         or timedelta(days=30),
         event_retention=_duration(env, "POSTPAID_EVENT_RETENTION"),
+        frame_hosts=_list((env.get("POSTPAID_FRAME_HOSTS") or "").lower()),
     )
 
 

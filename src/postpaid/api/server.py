@@ -144,12 +144,25 @@ class App:
     stripe: Facade
     frame: FrameFacade
     framework: FastAPI
+    frame_hosts: frozenset[bytes] = frozenset()
+
+    def is_frames(self, scope: Scope) -> bool:
+        """Whether the request asks for Frame's API: by its path, or by the server's name.
+
+        Frame's own base path is /v1 too, and some of its clients take a host and no path.
+        """
+        if scope["path"].startswith(FRAME_PREFIX):
+            return True
+        if not (self.frame_hosts and scope["path"].startswith("/v1/")):
+            return False
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        return not self.frame_hosts.isdisjoint({host.lower(), host.rpartition(b":")[0].lower()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"][:3] in STRIPE_PREFIXES:
-            await self.stripe(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"].startswith(FRAME_PREFIX):
+        if scope["type"] == "http" and self.is_frames(scope):
             await self.frame(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"][:3] in STRIPE_PREFIXES:
+            await self.stripe(scope, receive, send)
         else:
             await self.framework(scope, receive, send)
 
@@ -192,4 +205,5 @@ def create_app(
             allowed_networks=networks,
         ),
         app,
+        frozenset(host.encode() for host in settings.frame_hosts),
     )

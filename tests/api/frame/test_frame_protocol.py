@@ -1,9 +1,15 @@
 """What every call of Frame's API has in common."""
 
+import httpx
 import pytest
 import stripe
 
 from frame_client import Frame, FrameError
+from postpaid.api.server import create_app
+from postpaid.billing.manage_keys import IssuedKey
+from postpaid.config import Settings
+from postpaid.storage.database import Database
+from serving import serve
 
 ADA = {"name": "Ada", "email": "ada@example.com"}
 
@@ -71,7 +77,7 @@ def test_a_list_is_read_page_by_page(frame: Frame) -> None:
     first = frame.get("/v1/customers", per_page=2)
     assert first["meta"] == {
         "page": 1,
-        "url": "/v1/customers",
+        "url": "/v1/customers?per_page=2",
         "has_more": True,
         "prev": None,
         "next": 2,
@@ -109,3 +115,16 @@ def test_another_merchant_sees_nothing(frame: Frame, other_frame: Frame) -> None
     me, other = frame.get("/v1/me"), other_frame.get("/v1/me")
     assert me["merchant_id"] != other["merchant_id"]
     assert (me["dev_mode"], me["api_version"]) == (True, "v1")
+
+
+def test_under_a_name_of_its_own_it_is_at_v1(database: Database, key: IssuedKey) -> None:
+    """Frame's Ruby client drops a base path; so do those whose address cannot be changed."""
+    settings = Settings(frame_hosts=("frame.example",))
+    with serve(create_app(database, settings)) as url:
+        client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key.secret}"})
+        for host in ("frame.example", "FRAME.example:8420"):
+            assert client.get("/v1/me", headers={"Host": host}).json()["dev_mode"] is True
+        listed = client.get("/v1/customers").json()
+        assert listed["object"] == "list", "under any other name it is Stripe's"
+        assert client.get("/frame/v1/me").status_code == 200
+        assert client.get("/health", headers={"Host": "frame.example"}).status_code == 200

@@ -13,7 +13,7 @@ from postpaid.api import facade
 from postpaid.api.facade import validate
 from postpaid.api.forms import parse_form, parse_json
 from postpaid.api.frame.errors import render, render_unexpected
-from postpaid.api.frame.routes import Call, Route, Routes
+from postpaid.api.frame.routes import PREFIX, Call, Route, Routes
 from postpaid.api.params import Params
 from postpaid.api.requests import (
     Request,
@@ -46,7 +46,10 @@ class Facade(facade.Facade[Request]):
         self._allowed_networks = allowed_networks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._respond(Request.of(scope), receive, send)
+        request = Request.of(scope)
+        if not request.raw_path.startswith(PREFIX.encode() + b"/"):  # asked for by the host's name
+            request.raw_path = PREFIX.encode() + request.raw_path
+        await self._respond(request, receive, send)
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         route, path_parameters = self._router.find(request.method, request.raw_path)

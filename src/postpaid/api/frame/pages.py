@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from postpaid.api.frame.params import ListParams
+from postpaid.api.frame.params import PER_PAGE, ListParams
 from postpaid.storage.paging import Rows
 
 T = TypeVar("T")
@@ -23,8 +23,10 @@ def listing(
     """A page; ``render`` gets all of its rows.
 
     The rows are under ``data``, and again under the name that some of Frame's clients look for.
-    ``about`` is what the ``meta`` says besides.
+    ``about`` is what the ``meta`` says besides. The URL tells how many a page has, which Frame's
+    Ruby client goes by when it asks for the next one.
     """
+    url = url if params.per_page == PER_PAGE else f"{url}?per_page={params.per_page}"
     data = list(render(rows.rows))
     return {
         "meta": {
