@@ -15,6 +15,7 @@ from judging import JudgingClient
 from town import HOUR, Town
 
 import database as databases
+from frame_client import Frame
 from postpaid import clock, worker
 from postpaid.api.server import create_app
 from postpaid.billing import manage_keys
@@ -22,6 +23,7 @@ from postpaid.billing.audit import audit
 from postpaid.config import Settings
 from postpaid.storage.database import Database
 from postpaid.storage.vault import Vault
+from receiver import LOOPBACK
 from serving import serve
 
 
@@ -31,10 +33,11 @@ def engine(server_url: str) -> Iterator[tuple[str, Database]]:
     with databases.clone(server_url) as url, _failures_logged() as failures:
         database = Database(url, pool_size=16, vault=Vault.of_new_key())
         stop = threading.Event()
-        thread = threading.Thread(target=worker.run, args=(database, stop))
+        settings = Settings(webhook_allowed_networks=LOOPBACK)
+        thread = threading.Thread(target=worker.run, args=(database, stop, settings))
         thread.start()
         try:
-            with serve(create_app(database, Settings())) as base:
+            with serve(create_app(database, settings)) as base:
                 yield base, database
         finally:
             stop.set()
@@ -74,6 +77,13 @@ def town(engine: tuple[str, Database]) -> Iterator[Town]:
     yield town
     _let_an_hour_pass(town)
     assert audit(database) == []
+
+
+@pytest.fixture
+def frame(town: Town) -> Iterator[Frame]:
+    """Frame's API for the same merchant."""
+    with Frame(town.base, town.secret) as client:
+        yield client
 
 
 def _let_an_hour_pass(town: Town) -> None:
