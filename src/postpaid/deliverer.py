@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from postpaid import clock, ids
+from postpaid.api.frame import event_shapes
 from postpaid.api.stripe import events, thin_events
 from postpaid.billing import deliver
 from postpaid.billing.deliver import Message, Render, Taken, Tried
@@ -55,10 +56,13 @@ SOCKETS = 32  # of one endpoint
 SOCKETS_MIN = 4
 
 RENDERS: dict[tuple[Facade, Payload], Render] = {
-    (Facade.STRIPE, Payload.SNAPSHOT): events.to_stripe,
+    (Facade.STRIPE, Payload.SNAPSHOT): lambda conn, act, shown: events.to_stripe(
+        conn, act, [each.event for each in shown]
+    ),
     (Facade.STRIPE, Payload.THIN): lambda conn, act, shown: [
-        thin_events.to_stripe(each, livemode=act.livemode) for each in shown
+        thin_events.to_stripe(each.event, livemode=act.livemode) for each in shown
     ],
+    (Facade.FRAME, Payload.SNAPSHOT): event_shapes.to_frame,
 }
 
 

@@ -148,6 +148,11 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         "payment_methods",
         {"id": "pm_2", "customer_id": "cus_2"},
     ),
+    (
+        "payment_methods_detached_is_nobodys",
+        "payment_methods",
+        {"id": "pm_2", "customer_id": "cus_1", "detached_at": NOW},
+    ),
     ("meters_event_name_once", "meters", {"id": "mtr_2"}),
     ("meters_aggregation", "meters", {"aggregation": "median"}),
     ("meters_inactive_iff_deactivated", "meters", {"status": "inactive"}),
@@ -671,7 +676,7 @@ CONSTRAINTS = """
 SELECT conname
   FROM pg_constraint
  WHERE connamespace = 'public'::regnamespace
-   AND contype IN ('c', 'u', 'f', 'p')
+   AND contype IN ('c', 'u', 'x', 'f', 'p')
    AND conname NOT LIKE '%\\_pkey'
  UNION
 SELECT indexrelid::regclass::text

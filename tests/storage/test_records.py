@@ -1,7 +1,7 @@
 """What is written is read back the same, and what must be unique is."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import psycopg
@@ -121,6 +121,9 @@ CUSTOMER = Customer(
     invoice_custom_fields=[{"name": "VAT", "value": "1"}],
     invoice_footer="f",
     invoice_rendering_options={"amount_tax_display": None},
+    profile={"type": "individual"},
+    blocked_at=NOON,
+    date_of_birth=date(1990, 5, 17),
     clock_at=NOON,
 )
 METHOD = PaymentMethod(
@@ -133,6 +136,7 @@ METHOD = PaymentMethod(
     created_at=NOON,
     billing_details={"address": {"city": "Berlin"}},
     metadata={"a": "b"},
+    blocked_at=NOON,
 )
 
 

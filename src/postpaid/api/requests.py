@@ -85,10 +85,12 @@ async def read_body(receive: Receive, bytes_max: int) -> bytes:
     return b"".join(chunks)
 
 
-def check_path(path_parameters: Mapping[str, str]) -> None:
+def check_path(
+    path_parameters: Mapping[str, str], *, length_max: int = PATH_PARAMETER_LENGTH_MAX
+) -> None:
     """Raises ``InvalidRequest`` for what can be no id."""
     for name, value in path_parameters.items():
-        if "\0" in value or len(value) > PATH_PARAMETER_LENGTH_MAX:
+        if "\0" in value or len(value) > length_max:
             raise InvalidRequest(f"Invalid string: {value[:40]!r}", param=name)
 
 

@@ -15,8 +15,20 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import Receive, Scope, Send, StatelessLifespan
 
 from postpaid.api import openapi
+from postpaid.api.frame import billing_credits as frame_billing_credits
+from postpaid.api.frame import accounts as frame_accounts
+from postpaid.api.frame import billing_invoices as frame_billing_invoices
 from postpaid.api.frame import customers as frame_customers
+from postpaid.api.frame import invoice_lines as frame_invoice_lines
+from postpaid.api.frame import invoices as frame_invoices
+from postpaid.api.frame import events as frame_events
 from postpaid.api.frame import merchant as frame_merchant
+from postpaid.api.frame import meters as frame_meters
+from postpaid.api.frame import payment_methods as frame_payment_methods
+from postpaid.api.frame import phases as frame_phases
+from postpaid.api.frame import products as frame_products
+from postpaid.api.frame import webhook_endpoints as frame_webhook_endpoints
+from postpaid.api.frame import subscriptions as frame_subscriptions
 from postpaid.api.frame.facade import Facade as FrameFacade
 from postpaid.api.frame.routes import Routes as FrameRoutes
 from postpaid.api.stripe import (
@@ -126,6 +138,18 @@ RESOURCES: Sequence[Routes] = (
 FRAME_RESOURCES: Sequence[FrameRoutes] = (
     frame_merchant.routes,
     frame_customers.routes,
+    frame_accounts.routes,
+    frame_payment_methods.routes,
+    frame_webhook_endpoints.routes,
+    frame_events.routes,
+    frame_products.routes,
+    frame_phases.routes,
+    frame_meters.routes,
+    frame_invoices.routes,
+    frame_invoice_lines.routes,
+    frame_billing_credits.routes,
+    frame_billing_invoices.routes,
+    frame_subscriptions.routes,
 )
 
 HEALTH_TIMEOUT_S = 2

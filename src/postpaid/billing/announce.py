@@ -9,16 +9,14 @@ from typing import Any
 import msgspec
 
 from postpaid.billing.perform import Act
-from postpaid.core.deliveries import listens
+from postpaid.billing.tell import Recorded, to_tell
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.subscriptions import Subscription
 from postpaid.core.values import replace
 from postpaid.storage import deliveries, events, webhook_endpoints
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
-from postpaid.storage.deliveries import NewDelivery
 from postpaid.storage.events import Event
-from postpaid.storage.webhook_endpoints import WebhookEndpoint
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -65,25 +63,13 @@ def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) 
         )
     events.insert_many(conn, act.account_id, written)
     listening = webhook_endpoints.listening(conn, act.account_id)
-    deliveries.insert_many(conn, act.account_id, _to_deliver(act, written, listening))
-
-
-def _to_deliver(
-    act: Act, written: Sequence[Event], listening: Sequence[WebhookEndpoint]
-) -> list[NewDelivery]:
-    """The deliveries of the events to those of the endpoints that want them."""
-    return [
-        NewDelivery(
-            id=act.new_id("whd"),
-            endpoint_id=endpoint.id,
-            event_id=event.id,
-            subject_id=event.object_id or event.id,
-            created_at=event.created_at,
-        )
-        for event in written
-        for endpoint in listening
-        if listens(endpoint.enabled_events, event.type)
-    ]
+    if listening:
+        recorded = [
+            Recorded(event, said.snapshot, said.previous)
+            for event, said in zip(written, announcements, strict=True)
+        ]
+        told = to_tell(conn, act, recorded, listening)
+        deliveries.insert_many(conn, act.account_id, told)
 
 
 def subscription_updated(before: Subscription, after: Subscription) -> Announcement:

@@ -65,7 +65,7 @@ def apply_credits(
     billing_usage = {
         each.customer_id
         for each in drafts
-        if each.subscription_id and any(line.meter_id for line in each.lines)
+        if (each.subscription_id or each.bills_usage) and any(line.meter_id for line in each.lines)
     }
     grants = credit_grants.unused(conn, act.account_id, billing_usage) if billing_usage else {}
 

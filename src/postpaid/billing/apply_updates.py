@@ -6,7 +6,7 @@ time of the change, because that is what the invoice bills.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any
@@ -15,8 +15,10 @@ import msgspec
 
 from postpaid.billing.agree_limits import agree_limits
 from postpaid.billing.announce import Announcement, announce, subscription_updated
+from postpaid.billing.log_changes import Terms, log_changes
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
+from postpaid.core.changes import ProrationBehavior
 from postpaid.core.invoicing import BillingReason, Invoice
 from postpaid.core.subscriptions import ENDED, Catalog, Item, Subscription
 from postpaid.core.values import replace
@@ -41,10 +43,16 @@ _OF_THE_PERIOD = (
 )
 
 
-def hold(conn: Connection, act: Act, changed: Sequence[tuple[Subscription, Subscription]]) -> None:
+def hold(
+    conn: Connection,
+    act: Act,
+    changed: Sequence[tuple[Subscription, Subscription]],
+    terms: Mapping[str, Terms],
+) -> None:
     """Let each change wait, which would make the first of a pair the second.
 
-    The second names the invoice that it waits for. The customers are locked.
+    The second names the invoice that it waits for; its ``terms``, by subscription, wait with it.
+    The customers are locked.
     """
     held = []
     for before, after in changed:
@@ -54,6 +62,7 @@ def hold(conn: Connection, act: Act, changed: Sequence[tuple[Subscription, Subsc
             "former_invoice_id": before.latest_invoice_id,
             "names": _changed_names(before, after),
             "subscription": msgspec.json.decode(_encode(after)),
+            "terms": msgspec.json.decode(_encode(terms.get(after.id, Terms()))),
         }
         waiting = replace(
             before,
@@ -90,12 +99,13 @@ def apply_paid(conn: Connection, act: Act, paid: Sequence[Invoice]) -> None:
     over = [each for each in waiting if each.status in ENDED]
     drop(conn, act, over)
     pairs = [(each, _applied(each)) for each in waiting if each not in over]
-    price_ids = {item.price_id for _, after in pairs for item in after.items}
+    price_ids = {item.price_id for pair in pairs for each in pair for item in each.items}
     price_ids |= {item.billing_price_id for _, after in pairs for item in after.items}
     sold = catalog.load_sold(conn, act.account_id, price_ids)
+    terms = {before.id: _terms(before) for before, _ in pairs}
 
     # Write.
-    write_changed(conn, act, pairs, sold)
+    write_changed(conn, act, pairs, sold, terms)
     announce(
         conn,
         act,
@@ -142,8 +152,12 @@ def write_changed(
     act: Act,
     pairs: Sequence[tuple[Subscription, Subscription]],
     sold: Catalog,
+    terms: Mapping[str, Terms] | None = None,
 ) -> None:
-    """Write what subscriptions and their items are now, and say so. The customers are locked."""
+    """Write what subscriptions and their items are now, and say so. The customers are locked.
+
+    A change of what is sold is logged with the ``terms`` of its subscription (see ``Terms``).
+    """
     moved = [(before, after) for before, after in pairs if after != before]
     if not moved:
         return
@@ -167,6 +181,7 @@ def write_changed(
     subscription_items.insert_many(conn, act.account_id, new)
     subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
     open_windows(conn, act, [_with_new_windows(before, after) for before, after in moved], sold)
+    log_changes(conn, act, moved, sold, terms or {})
     announce(conn, act, [subscription_updated(before, after) for before, after in moved])
 
 
@@ -186,6 +201,15 @@ def _applied(waiting: Subscription) -> Subscription:
         waiting,
         **values | {"items": items, "pending_update": None, "pending_update_expires_at": None},
     )
+
+
+def _terms(waiting: Subscription) -> Terms:
+    """How the change that waited was billed; one that was held before there were terms has none."""
+    pending = waiting.pending_update
+    assert pending is not None
+    if "terms" not in pending:
+        return Terms(ProrationBehavior.ALWAYS_INVOICE, invoice_id=pending["invoice_id"])
+    return replace(msgspec.convert(pending["terms"], Terms), effective_at=None)
 
 
 def _in_its_period(wanted: Item, present: Item | None) -> Item:

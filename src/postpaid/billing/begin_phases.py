@@ -18,6 +18,7 @@ from postpaid.billing.apply_updates import write_changed
 from postpaid.billing.change_items import item_of_extra
 from postpaid.billing.check_sold import NewItem, NewSubscription
 from postpaid.billing.do_each import do_each, raise_failed
+from postpaid.billing.log_changes import Terms
 from postpaid.billing.perform import Act
 from postpaid.billing.settle import settle
 from postpaid.billing.subscribe import subscribe_all
@@ -123,7 +124,8 @@ def start_all(
     The schedules are of different customers, and as many statements as for one. ``wall`` is the
     same act by the wall clock. Raises what ``subscribe_all`` raises.
     """
-    begun = subscribe_all(conn, wall, [first_subscription(each, act.now) for each in due])
+    asked = [first_subscription(each, act.now) for each in due]
+    begun = subscribe_all(conn, wall, asked, agreed=True)
     after = [
         started(schedule, each.subscription_id, act.now)
         for schedule, each in zip(due, begun, strict=True)
@@ -192,7 +194,8 @@ def begin_phases(
         _turn(act, each, running[each.subscription_id or ""], sold, turns)
 
     # Write.
-    write_changed(conn, act, turns.switches, sold)
+    renewal = {before.id: Terms(effective_at=before.closes_at) for before, _ in turns.switches}
+    write_changed(conn, act, turns.switches, sold, renewal)
     invoice_items.insert_many(conn, act.account_id, turns.extras)
     announce(
         conn,

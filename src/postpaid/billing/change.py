@@ -26,6 +26,7 @@ from postpaid.billing.explain_failure import UNPAID, WAITED, failure_of
 from postpaid.billing.finalize import finalize
 from postpaid.billing.follow import follow_settled
 from postpaid.billing.gather_items import gather_items
+from postpaid.billing.log_changes import terms_of
 from postpaid.billing.measure import measure
 from postpaid.billing.move_items import Decision, Known
 from postpaid.billing.net_prices import net_prices
@@ -108,8 +109,11 @@ def change(
     ]
     made = [each for each in decisions if each not in held]
     made = [_left_unpaid(each, payment_of[each.before.id], final) for each in made]
-    write_changed(conn, act, [(each.before, each.after) for each in made], known.sold)
-    hold(conn, act, [(each.before, each.after) for each in held])
+    terms = {
+        each.before.id: terms_of(one, each) for one, each in zip(asked, decisions, strict=True)
+    }
+    write_changed(conn, act, [(each.before, each.after) for each in made], known.sold, terms)
+    hold(conn, act, [(each.before, each.after) for each in held], terms)
     follow_settled(conn, act, list(final.values()))
     attempts = collect.attempt(
         conn,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from postpaid.billing.check_blocked import check_method_not_blocked
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound
@@ -87,3 +88,4 @@ def _check_cards(
                 "The payment method must be attached to the customer.",
                 param=place,
             )
+        check_method_not_blocked(cards[card], param=place)

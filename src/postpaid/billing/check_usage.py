@@ -18,10 +18,10 @@ import msgspec
 from postpaid.billing.perform import Act
 from postpaid.core.errors import BillingError, InvalidRequest, NotFound
 from postpaid.core.metering import Aggregation
-from postpaid.core.money import EXACT
+from postpaid.core.money import EXACT, plain
 from postpaid.core.pricing import MAX_DECIMALS, MAX_QUANTITY
 from postpaid.storage.meters import Meter, MeterStatus
-from postpaid.storage.usage import Series
+from postpaid.storage.usage import Series, UsageEvent
 from postpaid.storage.usage_backfills import UsageBackfill
 
 PAYLOAD_KEYS_MAX = 50
@@ -43,7 +43,8 @@ class Reported:
     A payload is a map of strings that holds the meter's customer key and value key. An absent
     identifier is made up; an absent timestamp is the customer's present. Timestamps are
     milliseconds since the epoch. ``errors`` has, by place, what could not even be read: the other
-    columns hold anything there.
+    columns hold anything there. ``by_part`` has, by place, what was said without a payload: the
+    meter gives it its keys once it is known, with ``give_keys``.
     """
 
     event_names: list[str]
@@ -51,6 +52,54 @@ class Reported:
     identifiers: list[str | None]
     timestamps: list[int | None]
     errors: dict[int, BillingError] = field(default_factory=dict)
+    by_part: dict[int, Parts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a payload says, whatever the keys of its meter are."""
+
+    customer_id: str
+    value: str | None
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+
+
+def give_keys(reported: Reported, meter_by_name: Mapping[str, Meter]) -> None:
+    """Make payloads of what was said without."""
+    for place, parts in reported.by_part.items():
+        meter = meter_by_name.get(reported.event_names[place])
+        if meter is not None:
+            reported.payloads[place] = payload_of(meter, parts)
+
+
+def payload_of(meter: Meter, parts: Parts) -> dict[str, str]:
+    """The payload that says so. A dimension named like one of the meter's keys is in brackets."""
+    payload = {_dimension_key(meter, key): text for key, text in parts.dimensions.items()}
+    payload[meter.customer_key] = parts.customer_id
+    if parts.value is not None:
+        payload[meter.value_key] = parts.value
+    return payload
+
+
+def dimensions_of(meter: Meter, payload: str | None) -> dict[str, str]:
+    """The dimensions of a stored event, by the names that ``payload_of`` was given."""
+    if payload is None:
+        return {}
+    own = {_dimension_key(meter, key): key for key in (meter.customer_key, meter.value_key)}
+    stored: dict[str, str] = msgspec.json.decode(payload)
+    return {own.get(key, key): text for key, text in stored.items() if key not in own.values()}
+
+
+def value_of(meter: Meter, event: UsageEvent) -> str:
+    """A stored event's value as it was said: of a meter that counts what differs, its text."""
+    if meter.aggregation == Aggregation.UNIQUE and event.payload is not None:
+        stored: dict[str, str] = msgspec.json.decode(event.payload)
+        return stored[meter.value_key]
+    return plain(event.value)
+
+
+def _dimension_key(meter: Meter, key: str) -> str:
+    return f"[{key}]" if key in (meter.customer_key, meter.value_key) else key
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from postpaid.billing.check_blocked import check_method_not_blocked
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, NotFound, Path
 from postpaid.core.invoicing import Invoice
@@ -21,7 +22,7 @@ def check_payment_method(
     *,
     param: Path | str = "default_payment_method",
 ) -> PaymentMethod:
-    """The payment method. Raises when it is absent or not attached to the customer."""
+    """The payment method. Raises when it is absent, blocked or not attached to the customer."""
     return check_payment_methods(conn, act, [(customer_id, payment_method_id)], param=param)[0]
 
 
@@ -34,7 +35,8 @@ def check_payment_methods(
 ) -> list[PaymentMethod]:
     """The payment methods of customers, pairs of their ids; one statement, and none for none.
 
-    Raises ``NotFound``, and ``InvalidRequest`` for one that is not attached to the customer.
+    Raises ``NotFound``, ``InvalidRequest`` for one that is not attached to the customer, and
+    ``ActionNotAllowed`` for one that is blocked.
     """
     if not asked:
         return []
@@ -48,6 +50,7 @@ def check_payment_methods(
                 "The payment method must be attached to the customer.",
                 param=param,
             )
+        check_method_not_blocked(found[method_id], param=param)
     return [found[method_id] for _, method_id in asked]
 
 
@@ -57,7 +60,7 @@ def payment_methods_for(
     """What each invoice is to be paid with, where there is something.
 
     Its own, its subscription's or its customer's payment method: the first that is still the
-    customer's, for one that was detached is never charged.
+    customer's and not blocked, for such a one is never charged.
     """
     subscription_ids = [invoice.subscription_id for invoice in due if invoice.subscription_id]
     of_subscription = subscriptions.default_payment_methods(conn, act.account_id, subscription_ids)
@@ -75,7 +78,12 @@ def payment_methods_for(
     for invoice in due:
         for key in named[invoice.id]:
             method = method_by_id.get(key or "")
-            if method is not None and method.customer_id == invoice.customer_id:
+            if method is not None and is_usable(method, invoice.customer_id):
                 chosen[invoice.id] = method
                 break
     return chosen
+
+
+def is_usable(method: PaymentMethod, customer_id: str) -> bool:
+    """Whether the customer may be charged with it."""
+    return method.customer_id == customer_id and method.blocked_at is None

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.choose_method import is_usable
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_close import Closed, Known, credited_items, decide_close, needs_means
 from postpaid.billing.gather_items import gather_items, put_items_on
@@ -295,7 +296,7 @@ def _read_able(
         subscription_id
         for subscription_id, method_ids in named.items()
         for method_id in method_ids
-        if method_id in methods and methods[method_id].customer_id == customer_of[subscription_id]
+        if method_id in methods and is_usable(methods[method_id], customer_of[subscription_id])
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from postpaid.billing import collect
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.explain_failure import failure_of
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.manage_payment_intents import (
@@ -85,6 +86,8 @@ def confirm(
     if intent.invoice_id is None:
         if before is not None and before.payment_method_id == method.id:
             return Confirming(intent.id, [before.id])
+        if customer is not None:
+            check_customer_not_blocked(customer)
         made = collect.new_attempt(
             act,
             method,

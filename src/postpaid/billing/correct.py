@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from postpaid.billing.announce import Announcement, announce, subscription_updated
 from postpaid.billing.apply_credits import give_back
 from postpaid.billing.apply_updates import drop_voided
+from postpaid.billing.draw_units import return_units
 from postpaid.billing.follow import follow, mark_delinquent
 from postpaid.billing.keep_excess import Excess, keep_excess
 from postpaid.billing.lock_invoices import lock_invoices
@@ -53,6 +54,7 @@ def void(conn: Connection, act: Act, wrong: Sequence[Invoice]) -> list[Invoice]:
     release_usage(conn, act, wrong)
     kept = post_voided(conn, act, after)
     give_back(conn, act, after)
+    return_units(conn, act, [each.id for each in after if each.bills_usage])
     keep_excess(
         conn,
         act,

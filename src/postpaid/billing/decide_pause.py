@@ -32,24 +32,38 @@ class UnusedTimeFrom(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause asked for: what is billed and credited for it, and whether that is invoiced now."""
+    """A pause asked for: what is billed and credited for it, and whether that is invoiced now.
+
+    It ends by itself at ``resumes_at``, if that is given.
+    """
 
     bills_usage: bool = True
     unused_from: UnusedTimeFrom = UnusedTimeFrom.NOW
     invoices: bool = False
+    resumes_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """A resumption asked for: from now on, or within the periods that were counted before."""
+    """A resumption asked for: from now on, or within the periods that were counted before.
+
+    ``at`` is when it was to be, where that is not only now.
+    """
 
     resets_anchor: bool = True
     proration: ProrationBehavior = ProrationBehavior.CREATE_PRORATIONS
     prorated_at: datetime | None = None
+    at: datetime | None = None
 
 
-def check_pause(status: SubscriptionStatus, asked: Pause | Resumption) -> None:
-    """Raises ``ActionNotAllowed`` for what cannot be paused, or is not paused."""
+def check_pause(before: Subscription, asked: Pause | Resumption, now: datetime) -> None:
+    """Raises ``ActionNotAllowed`` for what cannot be paused, or is not paused.
+
+    And ``InvalidRequest`` for a pause that is to end before it has begun.
+    """
+    status = before.status
+    if isinstance(asked, Pause) and asked.resumes_at is not None and asked.resumes_at <= now:
+        raise InvalidRequest("A pause must end in the future.", param="resume_at")
     if isinstance(asked, Resumption) and status != SubscriptionStatus.PAUSED:
         raise ActionNotAllowed(
             f"You can only resume subscriptions that are paused. This subscription is {status}."
@@ -64,7 +78,7 @@ def decide_pause(act: Act, before: Subscription, known: Known, asked: Pause) -> 
     Raises ``ActionNotAllowed`` for one that cannot be, and ``InvalidRequest`` for usage that cannot
     be billed.
     """
-    after = paused(before, now=act.now)
+    after = paused(before, now=act.now, resumes_at=asked.resumes_at)
     turn = Turn(act, Change(before.id), before, known, act.now)
     try:
         for item in reversed(before.items):
@@ -95,6 +109,7 @@ def decide_resumption(act: Act, before: Subscription, known: Known, asked: Resum
         before,
         status=next_status(before.status, SubscriptionAction.RESUME),
         paused_at=None,
+        resumes_at=None,
     )
     if asked.resets_anchor:
         after = replace(after, anchor_at=now, anchor_config=None)

@@ -27,10 +27,11 @@ from postpaid.core.deliveries import (
     Outcome,
     Payload,
     is_given_up_on,
+    message_id,
     next_attempt_at,
 )
 from postpaid.core.values import replace
-from postpaid.outside.webhooks.sign import signatures
+from postpaid.outside.webhooks.sign import frame_signatures, signatures
 from postpaid.storage import deliveries, delivery_attempts, events, webhook_endpoints
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.deliveries import Delivery
@@ -43,8 +44,20 @@ log = logging.getLogger(__name__)
 
 TRAIN = 20  # deliveries of one subject that are taken at once; one, while the endpoint fails
 USER_AGENT = "Postpaid/1.0"
+CONTENT_TYPE = "application/json; charset=utf-8"
 
-Render = Callable[[Connection, Act, Sequence[Event]], Sequence[Mapping[str, Any]]]
+Key = tuple[str, str | None]  # an event, and what it is told as
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """An event, and the code by which it is told; None: by its own type."""
+
+    event: Event
+    told_as: str | None = None
+
+
+Render = Callable[[Connection, Act, Sequence[Telling]], Sequence[Mapping[str, Any]]]
 Renders = Mapping[tuple[Facade, Payload], Render]
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -72,11 +85,13 @@ class Taken:
     def headers(self, message: Message, *, now: datetime) -> dict[str, str]:
         """What is sent beside the body; the id is the same in every attempt."""
         assert message.body is not None
-        return {
-            "Content-Type": "application/json; charset=utf-8",
-            "User-Agent": USER_AGENT,
-            **signatures(message.delivery.event_id, message.body, self.secrets, now=now),
-        }
+        delivery = message.delivery
+        name = message_id(delivery.event_id, delivery.told_as)
+        headers = {"Content-Type": CONTENT_TYPE, "User-Agent": USER_AGENT}
+        if self.endpoint.facade == Facade.FRAME:
+            code = delivery.told_as or ""
+            return headers | frame_signatures(name, code, message.body, self.secrets, now=now)
+        return headers | signatures(name, message.body, self.secrets, now=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +133,15 @@ def take(
     with database.connection() as conn:
         found = events.load(conn, act.account_id, [each.event_id for each in claimed])
         render = renders[endpoint.facade, endpoint.payload]
-        bodies = _render(conn, act, list(found.values()), render)
+        telling = {
+            (each.event_id, each.told_as): Telling(found[each.event_id], each.told_as)
+            for each in claimed
+            if each.event_id in found
+        }
+        bodies = _render(conn, act, list(telling.values()), render)
     trains: dict[str, list[Message]] = {}
     for delivery in claimed:
-        body = bodies.get(delivery.event_id)
+        body = bodies.get((delivery.event_id, delivery.told_as))
         gone = delivery.event_id not in found
         problem = None
         if body is None:
@@ -140,14 +160,21 @@ def _open(vault: Vault, sealed: webhook_endpoints.SealedSecrets, *, now: datetim
     return secrets
 
 
-def _render(conn: Connection, act: Act, shown: Sequence[Event], render: Render) -> dict[str, bytes]:
-    """The events' bodies by id; one that cannot be made costs the others nothing."""
+def _render(
+    conn: Connection, act: Act, shown: Sequence[Telling], render: Render
+) -> dict[Key, bytes]:
+    """The events' bodies; one that cannot be made costs the others nothing."""
+    if not shown:
+        return {}
     try:
         rendered = render(conn, act, shown)
-        return {event.id: _encode(each) for event, each in zip(shown, rendered, strict=True)}
+        return {
+            (telling.event.id, telling.told_as): _encode(each)
+            for telling, each in zip(shown, rendered, strict=True)
+        }
     except Exception as error:
         if len(shown) == 1:
-            log.error("Event %s cannot be shown.", shown[0].id, exc_info=error)
+            log.error("Event %s cannot be shown.", shown[0].event.id, exc_info=error)
             return {}
     half = len(shown) // 2
     return _render(conn, act, shown[:half], render) | _render(conn, act, shown[half:], render)

@@ -9,25 +9,31 @@ from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes, customer_updated
 from postpaid.billing.begin_reminders import begin_reminders
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.choose_method import check_payment_method
 from postpaid.billing.compose import compose
-from postpaid.billing.decide_items import CURRENCY
+from postpaid.billing.decide_items import CURRENCY, NewInvoiceItem, decide_items
+from postpaid.billing.draw_units import return_units
 from postpaid.billing.edit_draft import LINES_MAX, check_room, edit_draft
 from postpaid.billing.gather_items import lines_of_items, put_items_on
 from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.manage_discounts import (
     AskedDiscount,
+    Chosen,
     Wanted,
+    check_minimum,
     choose,
     redeem,
     remove_left_out,
 )
+from postpaid.billing.manage_invoice_items import write_items
 from postpaid.billing.manage_tax_rates import check_tax_rates
 from postpaid.billing.number_invoices import check_given_number
 from postpaid.billing.perform import Act
 from postpaid.billing.schedule_retries import switch_collection
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
+from postpaid.core.invoice_items import line_of
 from postpaid.core.invoicing import (
     GRACE,
     BillingReason,
@@ -65,7 +71,7 @@ class NewInvoice:
     """An invoice asked for. ``fields`` has the invoice's own names for what it is to say.
 
     ``gathers`` puts the customer's pending items on it, or those of its subscription. ``original``
-    is the id of the invoice that it revises.
+    is the id of the invoice that it revises. ``items`` are lines that it is to have besides.
     """
 
     customer_id: str | None
@@ -75,10 +81,11 @@ class NewInvoice:
     original_id: str | None = None
     discounts: Sequence[AskedDiscount] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    items: Sequence[NewInvoiceItem] = ()
 
 
 def create_invoice(conn: Connection, act: Act, asked: NewInvoice) -> Invoice:
-    """Draft an invoice: empty, of pending items, or of what another one billed.
+    """Draft an invoice: empty, of items that wait or are new, or of what another one billed.
 
     With ``auto_advance`` it becomes final by itself, an hour from now unless said otherwise.
     Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault, and ``ActionNotAllowed``
@@ -97,6 +104,7 @@ def create_invoice(conn: Connection, act: Act, asked: NewInvoice) -> Invoice:
         )
     else:
         customer = lock_customer(conn, act, asked.customer_id)
+        check_customer_not_blocked(customer)
     act = act.at(customer.now(act.now), customer.clock_id)
     subscription = _subscription(conn, act, asked, customer)
     currency = _currency(asked, original, subscription, customer)
@@ -118,21 +126,33 @@ def create_invoice(conn: Connection, act: Act, asked: NewInvoice) -> Invoice:
             and (subscription is None or item.subscription_id == subscription.id)
         ]
         lines = lines_of_items(act, fitting[:LINES_MAX])
+    items, chosen_for_items = (
+        decide_items(conn, act, asked.items, customer, invoice) if asked.items else ([], Chosen())
+    )
+    lines += [line_of(each, act.new_id("il")) for each in items]
+    check_room(lines)
     wanted = Wanted(asked.discounts or (), invoice_id=invoice.id)
     chosen = choose(conn, act, [wanted], customer=customer, currency=currency)
     if asked.discounts is not None:
         invoice = replace(invoice, discount_ids=chosen.ids() or [])
     [invoice] = compose(
-        conn, act, [with_lines(invoice, lines)], {customer.id: customer}, unwritten=chosen.new
+        conn,
+        act,
+        [with_lines(invoice, lines)],
+        {customer.id: customer},
+        unwritten=[*chosen.new, *chosen_for_items.new],
     )
+    if items:
+        check_minimum(chosen, invoice.subtotal, currency)
 
     # Write.
     redeem(conn, act, chosen)
+    said = write_items(conn, act, items, chosen_for_items) if items else []
     invoices.insert_many(conn, act.account_id, [invoice])
-    if original is None:
+    if original is None and asked.gathers:
         put_items_on(conn, act, [invoice])
-    said = [Announcement("invoice.created", "invoice", invoice.id, invoice)]
-    if customer.currency is None and asked.currency is not None:
+    said.append(Announcement("invoice.created", "invoice", invoice.id, invoice))
+    if customer.currency is None and (asked.currency is not None or items):
         billed = replace(customer, currency=currency)
         customers.update_invoicing(conn, act.account_id, [billed])
         said.append(customer_updated(customer, billed))
@@ -202,6 +222,8 @@ def delete_draft(conn: Connection, act: Act, invoice_id: str) -> None:
     freed = [replace(each, invoice_id=None) for each in found if each.invoice_id == draft.id]
     invoices.delete_drafts(conn, act.account_id, [draft.id])
     invoice_items.update_many(conn, act.account_id, freed)
+    if draft.bills_usage:
+        return_units(conn, act, [draft.id])
     _forget_discounts(conn, act, draft, kept=None)
     announce(conn, act, [Announcement("invoice.deleted", "invoice", draft.id, draft)])
 
@@ -270,6 +292,7 @@ def _revision(act: Act, original: Invoice) -> Invoice:
         from_invoice_id=original.id,
         proration_at=original.proration_at,
         appearance=original.appearance,
+        bills_usage=original.bills_usage,
     )
 
 

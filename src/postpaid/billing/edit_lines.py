@@ -141,6 +141,25 @@ def remove_lines(
     return _edit(conn, act, draft, lines, customer, relabel)
 
 
+def replace_lines(
+    conn: Connection, act: Act, invoice_id: str, asked: Sequence[NewInvoiceItem]
+) -> Invoice:
+    """Put new invoice items in the place of all that a draft's lines bill; see ``remove_lines``.
+
+    Lines that bill a subscription's item stay. Raises as ``add_lines`` does.
+    """
+    draft, customer, act = _lock_draft(conn, act, invoice_id)
+    gone = [line.invoice_item_id for line in draft.lines if line.invoice_item_id]
+    items = invoice_items.load(conn, act.account_id, gone) if gone else {}
+    own = [each for each in items.values() if each.invoice_id == draft.id]
+    if own:
+        delete_items(conn, act, own)
+    made = make_items(conn, act, asked, customer, draft) if asked else []
+    lines = [line for line in draft.lines if not line.invoice_item_id]
+    lines += [line_of(item, act.new_id("il")) for item in made]
+    return _edit(conn, act, draft, lines, customer, None)
+
+
 def _lock_draft(conn: Connection, act: Act, invoice_id: str) -> tuple[Invoice, Customer, Act]:
     [draft], locked = lock_invoices(conn, act, [invoice_id])
     next_status(draft.status, InvoiceAction.EDIT)

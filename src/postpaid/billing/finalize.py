@@ -21,6 +21,7 @@ from postpaid.billing.open_intents import open_intents
 from postpaid.billing.perform import Act
 from postpaid.billing.post import post_finalized
 from postpaid.billing.revise import originals_of, take_places
+from postpaid.core.billed_usage import billings_of
 from postpaid.core.commitments import Commitment
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoicing import (
@@ -33,7 +34,14 @@ from postpaid.core.invoicing import (
 from postpaid.core.revisions import check_revisable
 from postpaid.core.subscriptions import Catalog
 from postpaid.core.values import replace
-from postpaid.storage import catalog, customers, invoices, subscriptions, usage_totals
+from postpaid.storage import (
+    billed_usage,
+    catalog,
+    customers,
+    invoices,
+    subscriptions,
+    usage_totals,
+)
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
@@ -97,6 +105,8 @@ def finalize(
     # Write.
     invoices.replace_lines(conn, act.account_id, rewritten)
     invoices.update_many(conn, act.account_id, final, before=[InvoiceStatus.DRAFT])
+    billed = [billing for each in final if each.bills_usage for billing in billings_of(each)]
+    billed_usage.insert_many(conn, act.account_id, billed)
     park(conn, act, [(each, parked[each.id]) for each in drafts if each.id in parked])
     customers.update_invoicing(
         conn,

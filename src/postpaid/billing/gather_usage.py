@@ -195,6 +195,8 @@ def _together(group: Sequence[Waiting]) -> Reported:
         together.timestamps += each.reported.timestamps
         for place, error in each.reported.errors.items():
             together.errors[start + place] = error
+        for place, parts in each.reported.by_part.items():
+            together.by_part[start + place] = parts
     return together
 
 
@@ -212,4 +214,5 @@ def _part(recorded: Recorded, start: int, end: int) -> Recorded:
         }
         if recorded.errors
         else {},
+        recorded.meter_by_name,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
-from postpaid.core.discounts import Coupon, Duration, PromotionCode
+from postpaid.core.discounts import COUPON_TRANSITIONS, Coupon, Duration, PromotionCode
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.values import replace
 from postpaid.storage import catalog, coupons, customers, promotion_codes
@@ -33,15 +33,21 @@ def create_coupon(conn: Connection, act: Act, coupon: Coupon) -> Coupon:
 def update_coupon(
     conn: Connection, act: Act, coupon_id: str, change: Callable[[Coupon], Coupon]
 ) -> Coupon:
-    """Make the coupon what ``change`` makes of it: its name, its metadata, more currencies.
+    """Make the coupon what ``change`` makes of it: name, description, status, metadata, more
+    currencies.
 
-    Raises ``NotFound``, and ``InvalidRequest`` for an amount in a currency that it has one in.
+    Raises ``NotFound``, ``InvalidRequest`` for an amount in a currency that it has one in, and
+    ``ActionNotAllowed`` by the statuses' table.
     """
     before = _lock_coupon(conn, act, coupon_id)
     after = change(before)
     if after == before:
         return before
     _check_currencies(after.currency_options, before)
+    if after.status != before.status and (before.status, after.status) not in COUPON_TRANSITIONS:
+        raise ActionNotAllowed(
+            f"A coupon that is {before.status} cannot become {after.status}.", param="status"
+        )
     coupons.update(conn, act.account_id, after)
     said = Announcement("coupon.updated", "coupon", after.id, after, changes(before, after))
     announce(conn, act, [said])
@@ -77,7 +83,7 @@ def create_promotion_code(
             raise NotFound.of("customer", code.customer_id, param="customer")
 
     # Decide.
-    if not coupon.is_valid(act.now):
+    if not coupon.is_valid(max(act.now, coupon.redeem_from or act.now)):
         raise InvalidRequest(
             f"Coupon expired: {coupon.id}", param=("promotion", "coupon"), code="coupon_expired"
         )
@@ -167,6 +173,17 @@ def _check_terms(coupon: Coupon) -> None:
         )
     if coupon.redeem_by is not None and coupon.redeem_by <= coupon.created_at:
         raise InvalidRequest("redeem_by must be in the future.", param="redeem_by")
+    if coupon.redeem_by and coupon.redeem_from and coupon.redeem_by <= coupon.redeem_from:
+        raise InvalidRequest("redeem_by must be after redeem_from.", param="redeem_by")
+    if coupon.max_amount_off is not None and coupon.percent_off is None:
+        raise InvalidRequest(
+            "Only a coupon of a percentage has a max_amount_off.", param="max_amount_off"
+        )
+    for name in ("max_amount_off", "minimum_amount"):
+        if (getattr(coupon, name) is None) != (getattr(coupon, f"{name}_currency") is None):
+            raise InvalidRequest(
+                f"You must give {name} and {name}_currency together.", param=f"{name}_currency"
+            )
     if coupon.currency in (coupon.currency_options or {}):
         raise InvalidRequest(
             f"The amount in {coupon.currency} is amount_off itself.",

@@ -6,7 +6,8 @@ redeems what it has chosen once it goes ahead. Whoever redeems has locked the cu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -102,13 +103,33 @@ def choose_all(
         {one.coupon_id for one in every if one.coupon_id}
         | {code.coupon_id for code in codes.values()},
     )
-    firsts_only = any(code.first_time_transaction for code in codes.values())
-    buyers = {customer.id for _, customer, _ in sales} if firsts_only else set()
-    have_bought = discounts.have_bought(conn, act.account_id, buyers) if buyers else set()
+    history = history_of(conn, act, codes.values(), {customer.id for _, customer, _ in sales})
 
     # Decide.
-    known = _Known(kept, coupon_by_id, codes, have_bought)
+    known = _Known(kept, coupon_by_id, codes, history)
     return [_choose(act, *each, known) for each in sales]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Of customers: who has bought before, and who redeemed which promotion code how often."""
+
+    have_bought: set[str]
+    redeemed: Counter[tuple[str, str]]  # by promotion code and customer
+
+
+def history_of(
+    conn: Connection, act: Act, codes: Collection[PromotionCode], customer_ids: set[str]
+) -> History:
+    """What these codes have to know of the customers; a statement at most for each of the two."""
+    firsts = any(code.first_time_transaction for code in codes) and customer_ids
+    limited = [code.id for code in codes if code.max_customer_redemptions is not None]
+    return History(
+        discounts.have_bought(conn, act.account_id, customer_ids) if firsts else set(),
+        Counter(discounts.redemptions(conn, act.account_id, limited, customer_ids))
+        if limited and customer_ids
+        else Counter(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +139,7 @@ class _Known:
     kept: Mapping[str, Discount]
     coupon_by_id: Mapping[str, Coupon]
     codes: Mapping[str, PromotionCode]
-    have_bought: set[str]
+    history: History
 
 
 def _choose(
@@ -143,6 +164,7 @@ def _choose(
                 if one.promotion_code_id:
                     where = (*at, "promotion_code")
                     chosen.codes[discount.id] = (known.codes[one.promotion_code_id], where)
+                    known.history.redeemed[one.promotion_code_id, customer.id] += 1
             if discount.coupon_id in {other.coupon_id for other in own}:
                 raise InvalidRequest(
                     f"The coupon '{discount.coupon_id}' is given twice; it can be applied once.",
@@ -156,21 +178,26 @@ def _choose(
 def check_minimum(chosen: Chosen, amount: int, currency: str) -> None:
     """Raises ``InvalidRequest`` for a promotion code that wants a larger purchase than this."""
     for code, param in chosen.codes.values():
-        if not code.has_minimum:
-            continue
-        least = code.minimum_in(currency)
-        if least is None:
-            raise InvalidRequest(
-                f"This promotion code has no minimum amount in {currency}, and cannot be "
-                "redeemed in it.",
-                param=param,
-            )
-        if amount < least:
-            raise InvalidRequest(
-                "This promotion code cannot be redeemed because the purchase is less than "
-                f"{format_amount(Decimal(least), currency)}.",
-                param=param,
-            )
+        check_codes_minimum(code, amount, currency, param)
+
+
+def check_codes_minimum(code: PromotionCode, amount: int, currency: str, param: Path) -> None:
+    """The same for one promotion code."""
+    if not code.has_minimum:
+        return
+    least = code.minimum_in(currency)
+    if least is None:
+        raise InvalidRequest(
+            f"This promotion code has no minimum amount in {currency}, and cannot be "
+            "redeemed in it.",
+            param=param,
+        )
+    if amount < least:
+        raise InvalidRequest(
+            "This promotion code cannot be redeemed because the purchase is less than "
+            f"{format_amount(Decimal(least), currency)}.",
+            param=param,
+        )
 
 
 def redeem(conn: Connection, act: Act, *every: Chosen, announces: bool = True) -> None:
@@ -305,7 +332,7 @@ def _new(
         if code is None:
             raise NotFound.of("promotion code", one.promotion_code_id, param=param)
         coupon = known.coupon_by_id[code.coupon_id]
-        _check_code(act, code, coupon, customer, param, customer.id in known.have_bought)
+        check_code(act, code, coupon, customer.id, known.history, param)
     else:
         param = (*at, "coupon")
         assert one.coupon_id is not None
@@ -315,12 +342,8 @@ def _new(
         coupon = found
         if not coupon.is_valid(act.now):
             raise InvalidRequest(f"Coupon expired: {coupon.id}", param=param, code="coupon_expired")
-    if currency is not None and not coupon.takes_off_in(currency):
-        raise InvalidRequest(
-            f"The coupon '{coupon.id}' takes an amount of {coupon.currency} off, and this is "
-            f"billed in {currency}.",
-            param=param,
-        )
+    if currency is not None:
+        check_currency(coupon, currency, param)
     return Discount(
         id=act.new_id("di"),
         coupon_id=coupon.id,
@@ -336,14 +359,29 @@ def _new(
     )
 
 
-def _check_code(
+def check_currency(coupon: Coupon, currency: str, param: Path) -> None:
+    """Raises ``InvalidRequest`` for a coupon that takes nothing off in the currency."""
+    if coupon.takes_off_in(currency):
+        return
+    own = coupon.currency or coupon.max_amount_off_currency or coupon.minimum_amount_currency
+    raise InvalidRequest(
+        f"The coupon '{coupon.id}' takes an amount of {own} off, and this is billed in {currency}.",
+        param=param,
+    )
+
+
+def check_code(
     act: Act,
     code: PromotionCode,
     coupon: Coupon,
-    customer: Customer,
+    customer_id: str | None,
+    history: History,
     param: Path,
-    has_bought: bool,
 ) -> None:
+    """Raises ``InvalidRequest`` unless the customer may redeem the promotion code now.
+
+    Nobody in particular may redeem what depends on who it is.
+    """
     if not code.is_active(coupon, act.now):
         raise InvalidRequest(
             "This promotion code cannot be redeemed: it is inactive, has expired, or has been "
@@ -351,9 +389,21 @@ def _check_code(
             param=param,
             code="coupon_expired",
         )
-    if code.customer_id not in (None, customer.id):
+    if code.customer_id not in (None, customer_id):
         raise InvalidRequest("This promotion code is for another customer.", param=param)
-    if code.first_time_transaction and has_bought:
+    if customer_id is None:
+        if code.first_time_transaction or code.max_customer_redemptions is not None:
+            raise InvalidRequest(
+                "Whether this promotion code can be redeemed depends on the customer.", param=param
+            )
+        return
+    most = code.max_customer_redemptions
+    if most is not None and history.redeemed[code.id, customer_id] >= most:
+        raise InvalidRequest(
+            "This promotion code has been redeemed by this customer as often as it can be.",
+            param=param,
+        )
+    if code.first_time_transaction and customer_id in history.have_bought:
         raise InvalidRequest(
             "This promotion code cannot be redeemed because the associated customer has prior "
             "transactions.",

@@ -10,7 +10,7 @@ import msgspec
 
 from postpaid.billing import manage_webhook_endpoints
 from postpaid.billing.perform import Act
-from postpaid.core.deliveries import EndpointStatus
+from postpaid.core.deliveries import EndpointStatus, Facade
 from postpaid.core.errors import ActionNotAllowed, NotFound
 from postpaid.core.values import replace
 from postpaid.storage import deliveries, event_destinations, events, webhook_endpoints
@@ -60,10 +60,10 @@ def update_destination(
 
 def find_destination(conn: Connection, act: Act, destination_id: str) -> Destination:
     """The destination. Raises ``NotFound``."""
-    found = webhook_endpoints.load(conn, act.account_id, [destination_id])
-    if destination_id not in found:
+    found = webhook_endpoints.load(conn, act.account_id, [destination_id]).get(destination_id)
+    if found is None or found.facade != Facade.STRIPE:
         raise NotFound.of("event destination", destination_id)
-    return with_labels(conn, act, [found[destination_id]])[0]
+    return with_labels(conn, act, [found])[0]
 
 
 def with_labels(
@@ -87,10 +87,9 @@ def ping(conn: Connection, act: Act, destination_id: str) -> Event:
 
     Raises ``NotFound``, and ``ActionNotAllowed`` for one that is disabled.
     """
-    found = webhook_endpoints.lock(conn, act.account_id, [destination_id])
-    if destination_id not in found:
+    endpoint = webhook_endpoints.lock(conn, act.account_id, [destination_id]).get(destination_id)
+    if endpoint is None or endpoint.facade != Facade.STRIPE:
         raise NotFound.of("event destination", destination_id)
-    endpoint = found[destination_id]
     if endpoint.status != EndpointStatus.ENABLED:
         raise ActionNotAllowed("A disabled event destination cannot be pinged: enable it first.")
     event = Event(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postpaid.billing.announce import Announcement, announce, changes, customer_updated
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.decide_items import (
     ItemChange,
     NewInvoiceItem,
@@ -15,6 +16,7 @@ from postpaid.billing.edit_draft import edit_draft
 from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.manage_discounts import (
+    Chosen,
     redeem,
     remove_left_out,
 )
@@ -56,6 +58,7 @@ def create_invoice_item(
         )
     else:
         customer = lock_customer(conn, act, customer_id)
+        check_customer_not_blocked(customer)
     act = act.at(customer.now(act.now), customer.clock_id)
     [item] = make_items(conn, act, [asked], customer, draft)
     if draft is not None:
@@ -79,15 +82,25 @@ def make_items(
     items, chosen = decide_items(conn, act, asked, customer, draft)
 
     # Write.
-    redeem(conn, act, chosen)
-    said = [Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in items]
+    said = write_items(conn, act, items, chosen)
     if customer.currency is None:
         billed = [replace(customer, currency=each.currency) for each in items[:1]]
         customers.update_invoicing(conn, act.account_id, billed)
         said += [customer_updated(customer, each) for each in billed]
-    invoice_items.insert_many(conn, act.account_id, items)
     announce(conn, act, said)
     return items
+
+
+def write_items(
+    conn: Connection, act: Act, items: Sequence[InvoiceItem], chosen: Chosen
+) -> list[Announcement]:
+    """Write items that were decided, with what is ``chosen`` to be taken off them.
+
+    What is to be said of it is the caller's to announce.
+    """
+    redeem(conn, act, chosen)
+    invoice_items.insert_many(conn, act.account_id, items)
+    return [Announcement("invoiceitem.created", "invoiceitem", each.id, each) for each in items]
 
 
 def update_invoice_item(

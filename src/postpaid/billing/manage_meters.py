@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.perform import Act
@@ -14,8 +15,18 @@ from postpaid.storage.database import Connection
 from postpaid.storage.meters import Meter, MeterStatus
 
 
-def create_meter(
-    conn: Connection,
+def create_meter(conn: Connection, act: Act, **fields: Any) -> Meter:
+    """Add a meter, which takes events from now on and has no price; see ``new_meter``.
+
+    Raises ``AlreadyExists`` when another has the event name.
+    """
+    meter = new_meter(act, **fields)
+    meters.insert(conn, act.account_id, meter)
+    announce(conn, act, [Announcement("billing.meter.created", "meter", meter.id, meter)])
+    return meter
+
+
+def new_meter(
     act: Act,
     *,
     display_name: str,
@@ -28,11 +39,11 @@ def create_meter(
     accepts_future_s: int = meters.ACCEPTS_FUTURE_S,
     cancels_within_s: int = meters.CANCELS_WITHIN_S,
 ) -> Meter:
-    """Add a meter, which takes events from now on.
+    """A meter that is not stored yet.
 
-    Raises ``AlreadyExists`` when another has the event name, and ``InvalidRequest`` when customer
-    and value would be read from one key, or when of an hour or a day only the last event should
-    count of a meter that does not combine. Stripe has such windows for sum, count and last.
+    Raises ``InvalidRequest`` when customer and value would be read from one key, or when of an hour
+    or a day only the last event should count of a meter that does not combine. Stripe has such
+    windows for sum, count and last.
     """
     if customer_key == value_key:
         raise InvalidRequest(
@@ -46,7 +57,7 @@ def create_meter(
             f"these can: {allowed}.",
             param="event_time_window",
         )
-    meter = Meter(
+    return Meter(
         id=act.new_id("mtr"),
         display_name=display_name,
         event_name=event_name,
@@ -62,9 +73,6 @@ def create_meter(
         accepts_future_s=accepts_future_s,
         cancels_within_s=cancels_within_s,
     )
-    meters.insert(conn, act.account_id, meter)
-    announce(conn, act, [Announcement("billing.meter.created", "meter", meter.id, meter)])
-    return meter
 
 
 def update_meter(

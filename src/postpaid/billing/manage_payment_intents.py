@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from postpaid.billing import manage_payment_methods
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.open_intents import new_client_secret
 from postpaid.billing.perform import Act
@@ -42,6 +43,7 @@ class NewPaymentIntent:
     setup_future_usage: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    reference: str | None = None
 
 
 def create_payment_intent(conn: Connection, act: Act, asked: NewPaymentIntent) -> PaymentIntent:
@@ -52,6 +54,7 @@ def create_payment_intent(conn: Connection, act: Act, asked: NewPaymentIntent) -
     """
     customer = lock_customer(conn, act, asked.customer_id) if asked.customer_id else None
     if customer is not None:
+        check_customer_not_blocked(customer)
         act = act.at(customer.now(act.now), customer.clock_id)
     key = act.new_id("pi")
     made = PaymentIntent(
@@ -74,6 +77,7 @@ def create_payment_intent(conn: Connection, act: Act, asked: NewPaymentIntent) -
         created_at=act.now,
         canceled_at=None,
         metadata=asked.metadata,
+        reference=asked.reference,
     )
     if asked.payment_method_id:
         made = chosen(made, usable_method(conn, act, made, asked.payment_method_id).id)
@@ -105,6 +109,7 @@ def update_payment_intent(
                 param="customer",
             )
         customer = lock_customer(conn, act, after.customer_id)
+        check_customer_not_blocked(customer)
         if customer.clock_id is not None:
             raise InvalidRequest(
                 "This customer lives on a test clock, and the PaymentIntent does not.",

@@ -8,8 +8,9 @@ from typing import Any
 
 from postpaid.billing import gateways, manage_payment_gateways
 from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.check_blocked import check_customer_not_blocked, check_method_not_blocked
 from postpaid.billing.perform import Act
-from postpaid.core.errors import InvalidRequest, NotFound, Path, PaymentFailed
+from postpaid.core.errors import Conflict, InvalidRequest, NotFound, Path, PaymentFailed
 from postpaid.core.values import replace
 from postpaid.outside.gateways import test as test_gateway
 from postpaid.outside.gateways import test_cards
@@ -67,10 +68,8 @@ def create_payment_method(
     gateway.
     """
     match means:
-        case NewCard():
-            method = _of_number(act, means)
-        case NewBankAccount():
-            method = _of_bank_account(act, means)
+        case NewCard() | NewBankAccount():
+            method = of_typed(act, means)
         case KnownToGateway():
             method = _of_gateway(conn, act, means)
         case token:
@@ -88,12 +87,14 @@ def attach_payment_method(
 ) -> PaymentMethod:
     """Make a payment method the customer's; of a test card's id, a new one.
 
-    The gateway is asked before (see ``check_methods``). Raises ``NotFound``, and ``InvalidRequest``
-    when the payment method is another customer's.
+    The gateway is asked before (see ``check_methods``). Raises ``NotFound``, ``InvalidRequest``
+    when the payment method is another customer's, and ``ActionNotAllowed`` when it or the customer
+    is blocked.
     """
     customer = customers.lock(conn, act.account_id, [customer_id]).get(customer_id)
     if customer is None or customer.deleted_at:
         raise NotFound.of("customer", customer_id, param="customer")
+    check_customer_not_blocked(customer)
     act = act.at(customer.now(act.now), customer.clock_id)
     return attach(conn, act, take(conn, act, method_id, param="payment_method"), customer)
 
@@ -101,7 +102,8 @@ def attach_payment_method(
 def take(conn: Connection, act: Act, method_id: str, *, param: Path | str) -> PaymentMethod:
     """The payment method, locked; of a test card's id, a new one.
 
-    Raises ``NotFound``, and ``InvalidRequest`` when its gateway is there no more.
+    Raises ``NotFound``, ``InvalidRequest`` when its gateway is there no more, and
+    ``ActionNotAllowed`` when it is blocked.
     """
     method = of_test_token(act, method_id)
     if method is not None:
@@ -110,6 +112,7 @@ def take(conn: Connection, act: Act, method_id: str, *, param: Path | str) -> Pa
     found = payment_methods.lock(conn, act.account_id, method_id)
     if found is None:
         raise NotFound.of("PaymentMethod", method_id, param=param)
+    check_method_not_blocked(found, param=param)
     gateways.hold(conn, act, [found.gateway], param=param)
     return found
 
@@ -123,7 +126,7 @@ def attach(conn: Connection, act: Act, before: PaymentMethod, customer: Customer
             "The payment method you provided has already been attached to a customer.",
             param="payment_method",
         )
-    after = replace(before, customer_id=customer.id)
+    after = replace(before, customer_id=customer.id, detached_at=None)
     payment_methods.update(conn, act.account_id, after)
     announce(
         conn, act, [Announcement("payment_method.attached", "payment_method", after.id, after)]
@@ -137,22 +140,17 @@ def detach_payment_method(conn: Connection, act: Act, method_id: str) -> Payment
     Raises ``NotFound``, and ``InvalidRequest`` when it is nobody's.
     """
     # Read. The customer is locked first, and only then is anything believed.
-    found = payment_methods.find(conn, act.account_id, method_id)
-    if found is None:
-        raise NotFound.of("PaymentMethod", method_id, param="payment_method")
-    owners = customers.lock(conn, act.account_id, [found.customer_id] if found.customer_id else [])
-    before = payment_methods.lock(conn, act.account_id, method_id)
-    if before is None or before.customer_id not in owners:
+    before, customer = lock_with_owner(conn, act, method_id)
+    if customer is None:
         raise InvalidRequest(
             "The payment method you provided is not attached to a customer, so it cannot be "
             "detached.",
             param="payment_method",
         )
-    customer = owners[before.customer_id]
     act = act.at(customer.now(act.now), customer.clock_id)
 
     # Decide.
-    after = replace(before, customer_id=None)
+    after = replace(before, customer_id=None, detached_at=act.now)
     said = [
         Announcement(
             "payment_method.detached", "payment_method", after.id, after, changes(before, after)
@@ -176,8 +174,8 @@ def detach_payment_method(conn: Connection, act: Act, method_id: str) -> Payment
 def detach_all(conn: Connection, act: Act, customer_ids: Sequence[str]) -> None:
     """Take away all payment methods of these customers, who are locked: they are being deleted."""
     before = payment_methods.lock_of_customers(conn, act.account_id, customer_ids)
-    after = [replace(each, customer_id=None) for each in before]
-    payment_methods.detach_many(conn, act.account_id, [each.id for each in before])
+    after = [replace(each, customer_id=None, detached_at=act.now) for each in before]
+    payment_methods.detach_many(conn, act.account_id, [each.id for each in before], now=act.now)
     announce(
         conn,
         act,
@@ -210,11 +208,36 @@ def update_payment_method(
     after = change(before)
     if after != before:
         payment_methods.update(conn, act.account_id, after)
-        said = Announcement(
-            "payment_method.updated", "payment_method", after.id, after, changes(before, after)
-        )
-        announce(conn, act, [said])
+        announce(conn, act, [payment_method_updated(before, after)])
     return after
+
+
+def payment_method_updated(before: PaymentMethod, after: PaymentMethod) -> Announcement:
+    """That the payment method changed, and from what."""
+    return Announcement(
+        "payment_method.updated", "payment_method", after.id, after, changes(before, after)
+    )
+
+
+def lock_with_owner(
+    conn: Connection, act: Act, method_id: str
+) -> tuple[PaymentMethod, Customer | None]:
+    """The payment method as it is once its customer and itself are locked, and the customer.
+
+    Raises ``NotFound``, and ``Conflict`` when it has just become someone else's.
+    """
+    found = payment_methods.find(conn, act.account_id, method_id)
+    if found is None:
+        raise NotFound.of("PaymentMethod", method_id, param="payment_method")
+    ids = [found.customer_id] if found.customer_id else []
+    owners = customers.lock(conn, act.account_id, ids) if ids else {}
+    method = payment_methods.lock(conn, act.account_id, method_id)
+    assert method is not None, "a payment method stays for ever"
+    if method.customer_id is None:
+        return method, None
+    if method.customer_id not in owners:
+        raise Conflict("This payment method has just got its customer; try again.")
+    return method, owners[method.customer_id]
 
 
 # ─── What gateways know ──────────────────────────────────────────────────────────────────────
@@ -244,6 +267,15 @@ def of_test_token(act: Act, token: str) -> PaymentMethod | None:
         return _of_card(act, card)
     account = None if act.livemode else test_cards.bank_account_of_token(token)
     return None if account is None else _of_test_account(act, account)
+
+
+def of_typed(act: Act, means: NewCard | NewBankAccount) -> PaymentMethod:
+    """A payment method of what was typed, not written.
+
+    Raises ``PaymentFailed`` for a card that cannot be, and ``InvalidRequest`` for such a bank
+    account.
+    """
+    return _of_number(act, means) if isinstance(means, NewCard) else _of_bank_account(act, means)
 
 
 def _of_bank_account(act: Act, typed: NewBankAccount) -> PaymentMethod:

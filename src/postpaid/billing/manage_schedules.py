@@ -17,6 +17,7 @@ from postpaid.billing.begin_phases import (
     start_all,
 )
 from postpaid.billing.change import Changed
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.check_phases import check_phases
 from postpaid.billing.check_sold import check_sold
 from postpaid.billing.perform import Act
@@ -39,6 +40,7 @@ from postpaid.core.schedules import (
     over,
     phase_at,
     resolved,
+    with_price_phases,
 )
 from postpaid.core.subscriptions import (
     ENDED,
@@ -76,6 +78,7 @@ def create_schedule(conn: Connection, act: Act, asked: NewSchedule) -> tuple[Sch
     customer = locked.get(asked.customer_id)
     if customer is None or customer.deleted_at:
         raise NotFound.of("customer", asked.customer_id, param="customer")
+    check_customer_not_blocked(customer)
     wall, act = act, act.at(customer.now(act.now), customer.clock_id)
     sold = _read_sold(conn, act, asked.phases)
     check_phases(conn, act, customer.id, asked.phases)
@@ -174,7 +177,8 @@ def update_schedule(
         sold = _read_sold(conn, act, phases)
         check_phases(conn, act, customer.id, phases, before)
         first = before.phases[0].start_at
-        after = replace(after, phases=resolved(phases, first, sold))
+        replaced = with_price_phases(resolved(phases, first, sold), before.phases)
+        after = replace(after, phases=replaced)
         _check_sold(after, customer, sold, act.now)
         if before.status == ScheduleStatus.ACTIVE:
             after, made = _replace_running(conn, act, before, after, proration, wall=wall)
@@ -334,7 +338,13 @@ def _replace_running(
     [subscription] = subscriptions.load(conn, act.account_id, [before.subscription_id]).values()
     last = index == len(after.phases) - 1 and after.end_behavior == EndBehavior.CANCEL
     ends = {"cancel_at": now.end_at if last else None}
-    same = replace(now, start_at=was.start_at, end_at=was.end_at, proration=was.proration)
+    same = replace(
+        now,
+        start_at=was.start_at,
+        end_at=was.end_at,
+        proration=was.proration,
+        price_phase_id=was.price_phase_id,
+    )
     if same == was:
         kept = rescheduled(replace(subscription, **ends), act.now)
         write_changed(conn, act, [(subscription, kept)], {})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from postpaid.billing.announce import Announcement, announce, changes, subscription_updated
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.lock_customer import lock_customer
 from postpaid.billing.manage_payment_methods import take
 from postpaid.billing.open_intents import new_client_secret
@@ -48,6 +49,7 @@ def create_setup_intent(
     clock_id = None
     if customer_id is not None:
         customer = lock_customer(conn, act, customer_id)
+        check_customer_not_blocked(customer)
         act = act.at(customer.now(act.now), customer.clock_id)
         clock_id = customer.clock_id
     method = choose(conn, act, payment_method_id, customer_id)

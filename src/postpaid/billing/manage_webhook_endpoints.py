@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from postpaid import ids
 from postpaid.billing.perform import Act
-from postpaid.core.deliveries import ENDPOINTS_MAX, LEASE, EndpointStatus
+from postpaid.core.deliveries import ENDPOINTS_MAX, LEASE, EndpointStatus, Facade
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.values import replace
 from postpaid.outside.webhooks.addresses import Refused, check_url, networks
@@ -38,7 +38,7 @@ def create_endpoint(
     """
     if webhook_endpoints.lock_and_count(conn, act.account_id) >= ENDPOINTS_MAX:
         raise InvalidRequest(f"At most {ENDPOINTS_MAX} webhook endpoints are allowed.")
-    sealed = vault.seal(ids.new_webhook_secret())
+    sealed = vault.seal(_new_secret(endpoint.facade))
     webhook_endpoints.insert(conn, act.account_id, endpoint, sealed_secret=sealed)
     return endpoint
 
@@ -48,13 +48,15 @@ def update_endpoint(
     act: Act,
     endpoint_id: str,
     change: Callable[[WebhookEndpoint], WebhookEndpoint],
+    *,
+    facade: Facade = Facade.STRIPE,
 ) -> WebhookEndpoint:
-    """Make the endpoint what ``change`` makes of it. Raises ``NotFound``.
+    """Make the façade's endpoint what ``change`` makes of it. Raises ``NotFound``.
 
     One that is enabled again begins anew: it is tried at once with what was kept for it; of what
     had failed before, with at most ten thousand.
     """
-    before = _locked(conn, act, endpoint_id)
+    before = _locked(conn, act, endpoint_id, facade)
     after = change(before)
     enabled = (before.status, after.status) == (EndpointStatus.DISABLED, EndpointStatus.ENABLED)
     if before.status != after.status:
@@ -70,17 +72,23 @@ def update_endpoint(
 
 
 def rotate_secret(
-    conn: Connection, act: Act, endpoint_id: str, *, overlap: timedelta, vault: Vault
+    conn: Connection,
+    act: Act,
+    endpoint_id: str,
+    *,
+    overlap: timedelta,
+    vault: Vault,
+    facade: Facade = Facade.STRIPE,
 ) -> WebhookEndpoint:
     """Give the endpoint a new secret; the former one signs too until the overlap is over.
 
     Raises ``NotFound``.
     """
-    endpoint = _locked(conn, act, endpoint_id)
+    endpoint = _locked(conn, act, endpoint_id, facade)
     before = webhook_endpoints.secrets_of(conn, act.account_id, endpoint_id)
     assert before is not None, "it is locked, and not deleted"
     after = SealedSecrets(
-        secret=vault.seal(ids.new_webhook_secret()),
+        secret=vault.seal(_new_secret(endpoint.facade)),
         previous_secret=before.secret if overlap else None,
         previous_secret_until=act.now + overlap if overlap else None,
     )
@@ -88,9 +96,11 @@ def rotate_secret(
     return endpoint
 
 
-def delete_endpoint(conn: Connection, act: Act, endpoint_id: str) -> None:
+def delete_endpoint(
+    conn: Connection, act: Act, endpoint_id: str, *, facade: Facade = Facade.STRIPE
+) -> None:
     """Remove the endpoint; what it was yet to be told, it is not. Raises ``NotFound``."""
-    _locked(conn, act, endpoint_id)
+    _locked(conn, act, endpoint_id, facade)
     webhook_endpoints.delete(conn, act.account_id, endpoint_id, now=act.now)
 
 
@@ -112,8 +122,23 @@ def checked_url(url: str, allowed_networks: tuple[str, ...]) -> str:
     return url
 
 
-def _locked(conn: Connection, act: Act, endpoint_id: str) -> WebhookEndpoint:
-    found = webhook_endpoints.lock(conn, act.account_id, [endpoint_id])
-    if endpoint_id not in found:
+def find_endpoint(
+    conn: Connection, act: Act, endpoint_id: str, *, facade: Facade = Facade.STRIPE
+) -> WebhookEndpoint:
+    """The façade's endpoint. Raises ``NotFound``."""
+    found = webhook_endpoints.load(conn, act.account_id, [endpoint_id]).get(endpoint_id)
+    if found is None or found.facade != facade:
         raise NotFound.of("webhook endpoint", endpoint_id)
-    return found[endpoint_id]
+    return found
+
+
+def _locked(conn: Connection, act: Act, endpoint_id: str, facade: Facade) -> WebhookEndpoint:
+    found = webhook_endpoints.lock(conn, act.account_id, [endpoint_id]).get(endpoint_id)
+    if found is None or found.facade != facade:
+        raise NotFound.of("webhook endpoint", endpoint_id)
+    return found
+
+
+def _new_secret(facade: Facade) -> str:
+    """Frame: 32 letters and digits. Both are what Standard Webhooks takes for base 64."""
+    return ids.new_secret("") if facade == Facade.FRAME else ids.new_webhook_secret()

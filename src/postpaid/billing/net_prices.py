@@ -36,9 +36,8 @@ def net_prices(
     owed: dict[str, tuple[str, bool]] = {}
     for pair in changed:
         for is_after, each in enumerate(pair):
-            renewal = _renewal(act, each, sold)
-            drafts.append(renewal)
-            owed[renewal.id] = each.id, bool(is_after)
+            drafts.append(renewal(act, each, sold))
+            owed[drafts[-1].id] = each.id, bool(is_after)
     nets: dict[tuple[str, str, bool], Mapping[str, Fraction]] = {}
     for composed in compose(conn, act, drafts, customers):
         subscription_id, after = owed[composed.id]
@@ -53,8 +52,8 @@ def net_prices(
     return nets
 
 
-def _renewal(act: Act, subscription: Subscription, sold: Catalog) -> Invoice:
-    """A draft that nobody will see: a whole period of each licence."""
+def renewal(act: Act, subscription: Subscription, sold: Catalog) -> Invoice:
+    """A draft that nobody will see: a whole period of each licence, as of the act's time."""
     made = []
     for item in subscription.items:
         if not sold[item.price_id].price.metered:

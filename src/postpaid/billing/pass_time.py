@@ -22,6 +22,7 @@ from postpaid.billing.drop_updates import expire_updates
 from postpaid.billing.finalize import finalize, park
 from postpaid.billing.follow import follow_settled
 from postpaid.billing.manage_credit_grants import expire_grants
+from postpaid.billing.pause import resume_due
 from postpaid.billing.perform import Act
 from postpaid.billing.record_outcomes import RECHECK
 from postpaid.billing.remind import announce_expiring, remind_due
@@ -139,6 +140,7 @@ PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
     expire_unpaid,
     bill_reached,
     expire_updates,
+    resume_due,
     begin_due_phases,
     close_due_periods,
     finalize_due_drafts,

@@ -93,7 +93,7 @@ def preview_pause(
     Raises what ``pause`` and ``resume`` raise.
     """
     before, customer, act = _find(conn, act, subscription_id)
-    check_pause(before.status, asked)
+    check_pause(before, asked, act.now)
     known = _with_imagined(read_known(conn, act, [before], ()), before, imagined)
     if isinstance(asked, Pause):
         decision = decide_pause(act, before, known, asked)

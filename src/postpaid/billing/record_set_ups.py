@@ -82,7 +82,8 @@ def record_set_ups(
             and owner.deleted_at is None
             and method.customer_id is None
         ):
-            owned = attached[method.id] = replace(method, customer_id=owner.id)
+            owned = replace(method, customer_id=owner.id, detached_at=None)
+            attached[method.id] = owned
             announced.append(
                 Announcement("payment_method.attached", "payment_method", owned.id, owned)
             )

@@ -8,7 +8,7 @@ one transaction: an event that was answered is in every total that is read from 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
@@ -17,6 +17,7 @@ from postpaid.billing.check_usage import (
     Checked,
     Reported,
     check_usage,
+    give_keys,
     instant,
     milliseconds,
     pairs_of,
@@ -60,13 +61,14 @@ class Recorded:
 
     ``references`` are the identifiers, ours where none was given. ``occurred_ms`` is when what is
     stored occurred, in milliseconds since the epoch, 0 where nothing is. ``errors`` says by place
-    why an event was not accepted.
+    why an event was not accepted. ``meter_by_name`` are the meters of all the events' names.
     """
 
     kinds: list[OutcomeKind]
     references: list[str]
     occurred_ms: list[int]
     errors: dict[int, BillingError]
+    meter_by_name: Mapping[str, Meter] = field(default_factory=dict)
 
 
 def record_usage(
@@ -89,6 +91,7 @@ def record_usage(
     meter_by_name = meters.load_by_event_names(
         conn, act.account_id, list(set(reported.event_names))
     )
+    give_keys(reported, meter_by_name)
     series_by_pair = usage.load_series(conn, act.account_id, pairs_of(reported, meter_by_name))
     backfill = (
         None if backfill_id is None else usage_backfills.find(conn, act.account_id, backfill_id)
@@ -103,6 +106,7 @@ def record_usage(
         references=references,
         occurred_ms=[0] * len(references),
         errors=errors,
+        meter_by_name=meter_by_name,
     )
     for place in errors:
         recorded.kinds[place] = OutcomeKind.REJECTED

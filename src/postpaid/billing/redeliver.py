@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from postpaid.billing.perform import Act
-from postpaid.core.deliveries import LEASE, EndpointStatus, listens
+from postpaid.billing.tell import Recorded, to_tell
+from postpaid.core.deliveries import LEASE, EndpointStatus, Facade, is_known
 from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.values import replace
 from postpaid.storage import deliveries, events, webhook_endpoints
 from postpaid.storage.database import Connection
-from postpaid.storage.deliveries import NewDelivery
 from postpaid.storage.events import Event
+from postpaid.storage.webhook_endpoints import WebhookEndpoint
 
 REDELIVERED_MAX = 10_000  # at once
 
@@ -25,45 +27,49 @@ class Redelivered:
 
 
 def resend_event(
-    conn: Connection, act: Act, event_id: str, *, endpoint_id: str | None = None
+    conn: Connection,
+    act: Act,
+    event_id: str,
+    *,
+    endpoint_id: str | None = None,
+    facade: Facade | None = None,
+    told_as: str | None = None,
 ) -> Event:
-    """Tell the endpoint of the event, or all that listen to it, whether they were told or not.
+    """Tell the endpoint of the event, or all of the façade's that listen to it, told or not.
 
-    Raises ``NotFound``, and ``InvalidRequest`` for an endpoint that is disabled.
+    Where a façade tells it by codes: by all of them, or by this one. Raises ``NotFound``, and
+    ``InvalidRequest`` for an endpoint that is disabled.
     """
     # Read.
     event = events.load(conn, act.account_id, [event_id]).get(event_id)
-    if event is None:
+    if event is None or (facade is not None and not is_known(facade, event.type)):
         raise NotFound.of("event", event_id)
     if endpoint_id is not None:
-        ids = [_enabled(conn, act, endpoint_id)]
+        wanted = [replace(_enabled(conn, act, endpoint_id), enabled_events=("*",))]
     else:
         listening = webhook_endpoints.listening(conn, act.account_id)
-        ids = [each.id for each in listening if listens(each.enabled_events, event.type)]
-        webhook_endpoints.lock(conn, act.account_id, ids)
-    told = deliveries.endpoints_told(conn, act.account_id, event_id)
+        wanted = [each for each in listening if facade in (None, each.facade)]
+    telling = [
+        each
+        for each in to_tell(conn, act, [Recorded.of(event)], wanted)
+        if told_as in (None, each.told_as)
+    ]
+    ids = {each.endpoint_id for each in telling}
+    webhook_endpoints.lock(conn, act.account_id, ids)
+    told = deliveries.told(conn, act.account_id, event_id)
 
     # Write.
     deliveries.begin_again(
         conn,
         act.account_id,
-        ids,
+        sorted(ids),
         event_id=event_id,
+        told_as=told_as,
         only_failed=False,
         after=act.now + LEASE,
         limit=REDELIVERED_MAX,
     )
-    new = [
-        NewDelivery(
-            id=act.new_id("whd"),
-            endpoint_id=each,
-            event_id=event_id,
-            subject_id=event.object_id or event.id,
-            created_at=event.created_at,
-        )
-        for each in ids
-        if each not in told
-    ]
+    new = [each for each in telling if (each.endpoint_id, each.told_as) not in told]
     deliveries.insert_many(conn, act.account_id, new)
     return event
 
@@ -95,8 +101,8 @@ def redeliver(
     return Redelivered(len(begun), has_more=len(begun) == REDELIVERED_MAX)
 
 
-def _enabled(conn: Connection, act: Act, endpoint_id: str) -> str:
-    """The endpoint's id; it is locked."""
+def _enabled(conn: Connection, act: Act, endpoint_id: str) -> WebhookEndpoint:
+    """The endpoint; it is locked."""
     found = webhook_endpoints.lock(conn, act.account_id, [endpoint_id])
     if endpoint_id not in found:
         raise NotFound.of("webhook endpoint", endpoint_id, param="webhook_endpoint")
@@ -105,4 +111,4 @@ def _enabled(conn: Connection, act: Act, endpoint_id: str) -> str:
             f"The webhook endpoint '{endpoint_id}' is disabled; enable it first.",
             param="webhook_endpoint",
         )
-    return endpoint_id
+    return found[endpoint_id]

@@ -14,7 +14,7 @@ from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
 from postpaid.billing.perform import Act
-from postpaid.core.collection import RetrySchedule, chosen, next_attempt
+from postpaid.core.collection import OF_BILLED_USAGE, RetrySchedule, chosen, next_attempt
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.subscriptions import CollectionMethod, SubscriptionStatus
 from postpaid.core.values import replace
@@ -106,6 +106,9 @@ def terms_of(conn: Connection, act: Act, due: Sequence[Invoice]) -> dict[str, Te
     terms = {}
     for each in due:
         owner, standing = owners[each.customer_id], found.get(each.subscription_id or "")
+        if each.bills_usage:  # Frame: in the nights of the merchant, not of the customer
+            terms[each.id] = Terms(OF_BILLED_USAGE, _zone(settings.time_zone), standing)
+            continue
         own = standing.retry_schedule_id if standing else None
         schedule = chosen(own, owner.metadata, settings.retry_schedule_id, every)
         terms[each.id] = Terms(schedule, _zone(owner.time_zone or settings.time_zone), standing)

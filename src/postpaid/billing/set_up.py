@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from postpaid.billing import gateways
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.manage_setup_intents import (
     check_type,
@@ -89,6 +90,9 @@ def confirm(
         return Confirming(before.id, open_one.id)
     if open_one is not None and open_one.status == AttemptStatus.PENDING:
         raise Conflict("This SetupIntent is being confirmed with another payment method.")
+    if before.customer_id is not None:
+        [customer] = customers.load(conn, act.account_id, [before.customer_id]).values()
+        check_customer_not_blocked(customer)
     attempt = SetupAttempt(
         id=act.new_id("setatt"),
         setup_intent_id=before.id,

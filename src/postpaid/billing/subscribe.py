@@ -16,6 +16,7 @@ from postpaid.billing.announce import (
     subscription_updated,
 )
 from postpaid.billing.cancel import expire
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.check_sold import NewSubscription, PaymentBehavior, read_catalog
 from postpaid.billing.choose_method import check_payment_method, check_payment_methods
 from postpaid.billing.decide_start import Started, decide_start, decide_starts
@@ -70,15 +71,18 @@ def subscribe(conn: Connection, act: Act, asked: NewSubscription) -> Begun:
     return subscribe_all(conn, act, [asked])[0]
 
 
-def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) -> list[Begun]:
+def subscribe_all(
+    conn: Connection, act: Act, asked: Sequence[NewSubscription], *, agreed: bool = False
+) -> list[Begun]:
     """Write the subscriptions and their first invoices; ``finish`` collects after the commit.
 
     They are of different customers, all of whom live at one time. Licensed items pay their first
     period now, metered ones owe nothing yet. With automatic collection the invoice is final at once
     and the subscription incomplete until it is paid; a sent invoice stays a draft for the grace
     hour and the subscription is active. The number of statements does not depend on how many.
+    ``agreed`` says that a schedule sold them before, so a customer may be blocked since.
 
-    Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault.
+    Raises ``NotFound``, ``InvalidRequest`` and ``ActionNotAllowed`` with the parameter at fault.
     """
     # Read.
     locked = customers.lock(conn, act.account_id, {each.customer_id for each in asked})
@@ -86,6 +90,8 @@ def subscribe_all(conn: Connection, act: Act, asked: Sequence[NewSubscription]) 
         customer = locked.get(each.customer_id)
         if customer is None or customer.deleted_at:
             raise NotFound.of("customer", each.customer_id, param="customer")
+        if not agreed:
+            check_customer_not_blocked(customer)
     moments = {(each.now(act.now), each.clock_id) for each in locked.values()}
     assert len(moments) == 1, "the customers live at one time"
     wall, act = act.now, act.at(*moments.pop())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.manage_setup_intents import cancel_set_ups
 from postpaid.billing.perform import Act
 from postpaid.core.schedules import RUNNING, Schedule, ScheduleAction, ScheduleStatus, over
 from postpaid.core.subscriptions import Subscription, SubscriptionStatus
-from postpaid.storage import subscription_schedules
+from postpaid.storage import price_phases, subscription_schedules
 from postpaid.storage.database import Connection
+from postpaid.storage.price_phases import Turn
 
 _ENDS = {
     ScheduleStatus.COMPLETED: "completed",
@@ -20,9 +22,38 @@ _ENDS = {
 
 
 def write(conn: Connection, act: Act, pairs: Sequence[tuple[Schedule, Schedule]]) -> None:
-    """Write what the schedules are now, and say so. The customers are locked."""
+    """Write what the schedules are now, and say so. The customers are locked.
+
+    A price phase starts and ends with the phase that carries it out; one that none does any more,
+    and that has not begun, is no more.
+    """
     subscription_schedules.update_many(conn, act.account_id, [after for _, after in pairs])
+    turns = [turn for before, after in pairs for turn in _turns(before, after, act.now)]
+    price_phases.turn(conn, act.account_id, turns)
+    left = {each for before, after in pairs for each in _left(before, after)}
+    price_phases.delete_unstarted(conn, act.account_id, left)
     announce(conn, act, [said for before, after in pairs for said in _said(before, after)])
+
+
+def _turns(before: Schedule, after: Schedule, now: datetime) -> list[Turn]:
+    was, runs = before.current_phase, after.current_phase
+    if runs is None or (was is not None and was.price_phase_id == runs.price_phase_id):
+        return []
+    turns = []
+    if runs.price_phase_id is not None:
+        turns.append(Turn(runs.price_phase_id, started_at=runs.start_at))
+    if was is not None and was.price_phase_id is not None:
+        ended_at = runs.start_at if runs.start_at > was.start_at else now
+        turns.append(Turn(was.price_phase_id, ended_at=ended_at))
+    return turns
+
+
+def _left(before: Schedule, after: Schedule) -> set[str]:
+    """The price phases that nothing carries out any more. One that ended keeps what was agreed."""
+    had = {each.price_phase_id for each in before.phases if each.price_phase_id}
+    if not had or after.status in RUNNING:
+        return had - {each.price_phase_id for each in after.phases}
+    return had if after.status == ScheduleStatus.RELEASED else set()
 
 
 def end_with(

@@ -175,13 +175,27 @@ def _take_off(
         rest = line.amount - sum(taken[place].values())
         if rest > 0:
             left[place] = rest
-    if coupon.percent_off is not None:
-        parts = [percent_of(coupon.percent_off, rest) for rest in left.values()]
-    else:
-        parts = spread(coupon.amount_in(currency) or 0, list(left.values()))
+    order = sum(line.amount for line in lines)
+    parts = parts_off(coupon, currency, list(left.values()), order=order)
     for place, part in zip(left, parts, strict=True):
         if part:
             taken[place][applied.discount_id] = part
+
+
+def parts_off(coupon: Coupon, currency: str, over: Sequence[int], *, order: int) -> list[int]:
+    """What the coupon takes off each of these positive amounts of an order that comes to ``order``.
+
+    Whole minor units, and no more than the amounts are; of too small an order it is nothing. A
+    percentage that comes to more than the coupon's most is cut in proportion.
+    """
+    if not coupon.takes_off_in(currency) or order < (coupon.minimum_amount or 0):
+        return [0] * len(over)
+    if coupon.percent_off is None:
+        return spread(coupon.amount_in(currency) or 0, over)
+    parts = [percent_of(coupon.percent_off, each) for each in over]
+    if coupon.max_amount_off is None or sum(parts) <= coupon.max_amount_off:
+        return parts
+    return spread(coupon.max_amount_off, parts)
 
 
 def percent_of(percentage: Decimal, amount: int) -> int:

@@ -101,6 +101,11 @@ BUILT_IN = RetrySchedule(
 )
 """What holds where nobody has said anything else (Stripe: eight tries within two weeks)."""
 
+OF_BILLED_USAGE = RetrySchedule(
+    id="billed_usage", kind=RetryKind.DAILY, created_at=datetime(2026, 1, 1, tzinfo=UTC)
+)
+"""What holds for invoices of usage that somebody asked for, whatever else is set (Frame)."""
+
 
 def checked(schedule: RetrySchedule) -> RetrySchedule:
     """The schedule, if it is one. Raises ``InvalidRequest`` for what does not fit its kind."""

@@ -192,10 +192,10 @@ def uses(invoice: Invoice, grants: Sequence[CreditGrant]) -> list[Use]:
     """How the grants, which are in their order of use, pay for the usage on the draft.
 
     Stripe: only for lines that bill usage, on a subscription's invoice, after discounts and before
-    tax and balance. Lines that give back (a threshold's correction) lower what there is to pay for,
+    tax and balance; and on one that bills usage by itself (ours). Lines that give back (a threshold's correction) lower what there is to pay for,
     and never is more paid than the invoice's lines come to: credit does not turn into balance.
     """
-    if invoice.subscription_id is None or not grants:
+    if not (invoice.subscription_id or invoice.bills_usage) or not grants:
         return []
     open_of = {line.id: _after_discounts(line) for line in invoice.lines if line.meter_id}
     left = min(sum(open_of.values()), sum(_after_discounts(line) for line in invoice.lines))

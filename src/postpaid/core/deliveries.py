@@ -82,6 +82,29 @@ class Outcome:
         return self.error is None
 
 
+FRAME_ONLY = frozenset({"unit_credit.created", "unit_credit.exhausted", "usage_quota.reached"})
+"""Types of events that Stripe does not know, and its façade neither shows nor tells."""
+
+
+def is_known(facade: Facade, event_type: str) -> bool:
+    """Whether the façade has words for events of this type."""
+    return facade == Facade.FRAME or event_type not in FRAME_ONLY
+
+
+def message_id(event_id: str, told_as: str | None) -> str:
+    """What receivers know it by: the event's id, and what it is told as where it may be several.
+
+    The same at every attempt, and whenever it is sent again.
+    """
+    return event_id if told_as is None else f"{event_id}-{told_as.replace('.', '-')}"
+
+
+def parsed_message_id(name: str) -> tuple[str, str | None]:
+    """The event's id, and the code it was told as, of a ``message_id``."""
+    event_id, _, code = name.partition("-")
+    return event_id, code.replace("-", ".") or None
+
+
 def listens(enabled_events: Sequence[str], event_type: str) -> bool:
     """Whether an endpoint with these types wants this one; ``invoice.*`` is all of a kind."""
     return any(

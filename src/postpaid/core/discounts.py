@@ -19,6 +19,25 @@ class Duration(StrEnum):
     FOREVER = "forever"
 
 
+class CouponStatus(StrEnum):
+    """Whether a coupon is given out. Whatever it is, the discounts that it made go on."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"  # not now
+    ARCHIVED = "archived"  # nevermore
+
+
+# Frame: what a coupon's status may become, besides what it is.
+COUPON_TRANSITIONS = frozenset(
+    {
+        (CouponStatus.ACTIVE, CouponStatus.INACTIVE),
+        (CouponStatus.INACTIVE, CouponStatus.ACTIVE),
+        (CouponStatus.ACTIVE, CouponStatus.ARCHIVED),
+        (CouponStatus.INACTIVE, CouponStatus.ARCHIVED),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Coupon:
     """Terms of a discount: so many percent, or an amount in minor units of a currency.
@@ -26,6 +45,11 @@ class Coupon:
     ``currency_options`` are the amounts in other currencies. Of ``product_ids`` only the lines that
     sell one of them; None means all lines. Deleted, it is redeemed no more, and the discounts that
     it made go on (Stripe).
+
+    ``max_amount_off`` is the most that a percentage comes to on one invoice, and
+    ``minimum_amount`` what an invoice must come to before anything is taken off it, both in minor
+    units of their currency; in another currency such a coupon takes nothing off. It is redeemed
+    from ``redeem_from`` on, until ``redeem_by``.
     """
 
     id: str
@@ -43,6 +67,13 @@ class Coupon:
     times_redeemed: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     deleted_at: datetime | None = None
+    status: CouponStatus = CouponStatus.ACTIVE
+    description: str | None = None
+    redeem_from: datetime | None = None
+    max_amount_off: int | None = None
+    max_amount_off_currency: str | None = None
+    minimum_amount: int | None = None
+    minimum_amount_currency: str | None = None
 
     def amount_in(self, currency: str) -> int | None:
         """What it takes off in this currency, in minor units; None when it has no amount in it."""
@@ -52,12 +83,18 @@ class Coupon:
 
     def takes_off_in(self, currency: str) -> bool:
         """Whether it can take anything off what is billed in the currency."""
-        return self.percent_off is not None or self.amount_in(currency) is not None
+        if self.minimum_amount_currency not in (None, currency):
+            return False
+        if self.percent_off is None:
+            return self.amount_in(currency) is not None
+        return self.max_amount_off_currency in (None, currency)
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether it can still be redeemed."""
+        """Whether it can be redeemed now."""
         return (
             self.deleted_at is None
+            and self.status == CouponStatus.ACTIVE
+            and (self.redeem_from is None or self.redeem_from <= now)
             and (self.redeem_by is None or now < self.redeem_by)
             and (self.max_redemptions is None or self.times_redeemed < self.max_redemptions)
         )
@@ -68,7 +105,8 @@ class PromotionCode:
     """A word that customers give for a coupon. Of one customer's, and of everyone's, the active
     ones differ, whatever the case of their letters.
 
-    ``minimum_amounts`` is what a purchase must come to, in minor units by currency.
+    ``minimum_amounts`` is what a purchase must come to, in minor units by currency, and
+    ``max_customer_redemptions`` how often each customer may redeem it.
     """
 
     id: str
@@ -85,6 +123,7 @@ class PromotionCode:
     minimum_amount_currency: str | None = None
     minimum_amounts: Mapping[str, int] | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    max_customer_redemptions: int | None = None
 
     def minimum_in(self, currency: str) -> int | None:
         """What a purchase in the currency must come to; None when there is no minimum in it."""

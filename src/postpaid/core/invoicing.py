@@ -170,6 +170,7 @@ class Invoice:
     uncollectible_reason: str | None = None
     numbered_by: Numbering | None = None
     parked: str | None = None  # why the draft could not be finalized by itself
+    bills_usage: bool = False  # of windows that somebody asked for, and no subscription's periods
     lines: tuple[Line, ...] = field(default=())
 
     @property

@@ -73,11 +73,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """What one item owes for one period: named before any row exists, and billed once."""
+    """What one item owes for one period: named before any row exists, and billed once.
+
+    Or what a customer owes for a window of usage that no item bills.
+    """
 
     name: str
-    subscription_id: str
-    item_id: str
+    subscription_id: str | None
+    item_id: str | None
     period_start: datetime
     period_end: datetime
     metadata: Mapping[str, str]

@@ -101,6 +101,7 @@ class PaymentIntent:
     paid_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     amount_applied: int = 0  # of what was received, to the invoice
+    reference: str | None = None  # what whoever asked for it calls it
 
 
 def chosen(intent: PaymentIntent, payment_method_id: str) -> PaymentIntent:

@@ -101,6 +101,7 @@ class Phase:
     """What the subscription is from ``start_at`` until ``end_at``.
 
     What is None is as it was before. ``resets_anchor`` begins its periods anew with the phase.
+    ``price_phase_id`` is the price phase that it carries out, if any.
     """
 
     start_at: datetime
@@ -118,6 +119,7 @@ class Phase:
     threshold_amount: int | None = None
     threshold_resets_anchor: bool = False
     currency: str | None = None
+    price_phase_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,14 @@ def over(schedule: Schedule, action: ScheduleAction, *, now: datetime) -> Schedu
     if status == ScheduleStatus.COMPLETED:
         return replace(after, completed_at=now)
     return replace(after, canceled_at=now)
+
+
+def with_price_phases(phases: Sequence[Phase], before: Sequence[Phase]) -> tuple[Phase, ...]:
+    """``phases``, of which those that begin and sell as one did ``before`` carry out the same."""
+    ids = {(each.start_at, each.items): each.price_phase_id for each in before}
+    return tuple(
+        replace(each, price_phase_id=ids.get((each.start_at, each.items))) for each in phases
+    )
 
 
 def phase_at(phases: Sequence[Phase], now: datetime) -> int | None:

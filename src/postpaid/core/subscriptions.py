@@ -235,6 +235,7 @@ class Subscription:
     retry_schedule_id: str | None = None
     paused_reason: str | None = None
     pending_setup_intent_id: str | None = None  # what would give it something to charge
+    resumes_at: datetime | None = None  # when a pause of all of it ends by itself
     items: tuple[Item, ...] = field(default=())
 
     @property
@@ -289,11 +290,18 @@ def with_collection(subscription: Subscription, changed: Mapping[str, Any]) -> d
     return fields
 
 
-def paused(subscription: Subscription, *, now: datetime, reason: str | None = None) -> Subscription:
+def paused(
+    subscription: Subscription,
+    *,
+    now: datetime,
+    reason: str | None = None,
+    resumes_at: datetime | None = None,
+) -> Subscription:
     """The subscription paused at ``now``: until it is resumed, nothing is billed.
 
-    It still ends when it was to end at a date. ``reason`` is Stripe's word for what did it, where
-    that was neither a request nor a trial's end.
+    It resumes by itself at ``resumes_at``, if that is given, and still ends when it was to end at a
+    date. ``reason`` is Stripe's word for what did it, where that was neither a request nor a
+    trial's end.
     """
     return replace(
         subscription,
@@ -301,6 +309,7 @@ def paused(subscription: Subscription, *, now: datetime, reason: str | None = No
         paused_at=now,
         paused_reason=reason,
         closes_at=subscription.cancel_at,
+        resumes_at=resumes_at,
         pause_behavior=None,
         pause_resumes_at=None,
     )
@@ -323,5 +332,6 @@ def ended(
         expires_at=None,
         schedule_id=None,
         pending_setup_intent_id=None,
+        resumes_at=None,
         cancellation_reason=subscription.cancellation_reason or reason,
     )

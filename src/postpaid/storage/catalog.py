@@ -133,6 +133,7 @@ SELECT id, name, description, active, type, unit_label, statement_descriptor, ta
  WHERE account_id = %(account_id)s
    AND (%(active)s::boolean IS NULL OR active = %(active)s)
    AND (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s))
+   AND (%(name)s::text IS NULL OR strpos(lower(name), lower(%(name)s)) > 0)
    AND (%(shippable)s::boolean IS NULL OR shippable = %(shippable)s)
    AND (%(type)s::text IS NULL OR type = %(type)s)
    AND (%(url)s::text IS NULL OR url = %(url)s)
@@ -148,17 +149,22 @@ def list_products(
     *,
     active: bool | None = None,
     ids: Sequence[str] | None = None,
+    name: str | None = None,
     shippable: bool | None = None,
     type: str | None = None,
     url: str | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Rows[Product]:
-    """Products, newest first by when they were made: a caller may have chosen their ids."""
+    """Products, newest first by when they were made: a caller may have chosen their ids.
+
+    ``name`` is a part of it, in letters of either case.
+    """
     parameters = {
         "account_id": account_id,
         "active": active,
         "ids": None if ids is None else list(ids),
+        "name": name,
         "shippable": shippable,
         "type": type,
         "url": url,

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from postpaid.core.discounts import Coupon
+from postpaid.core.discounts import Coupon, CouponStatus
 from postpaid.core.errors import AlreadyExists
 from postpaid.storage.database import Connection, fetch, fetch_one, parameters_of
 from postpaid.storage.paging import Page, Rows, fetch_page
@@ -17,11 +17,14 @@ from postpaid.storage.paging import Page, Rows, fetch_page
 INSERT = """
 INSERT INTO coupons (account_id, id, duration, created_at, name, percent_off, amount_off, currency,
                      currency_options, duration_in_months, product_ids, max_redemptions, redeem_by,
-                     times_redeemed, metadata, deleted_at)
+                     times_redeemed, metadata, deleted_at, status, description, redeem_from,
+                     max_amount_off, max_amount_off_currency, minimum_amount,
+                     minimum_amount_currency)
 VALUES (%(account_id)s, %(id)s, %(duration)s, %(created_at)s, %(name)s, %(percent_off)s,
         %(amount_off)s, %(currency)s, %(currency_options)s, %(duration_in_months)s,
         %(product_ids)s, %(max_redemptions)s, %(redeem_by)s, %(times_redeemed)s, %(metadata)s,
-        %(deleted_at)s)
+        %(deleted_at)s, %(status)s, %(description)s, %(redeem_from)s, %(max_amount_off)s,
+        %(max_amount_off_currency)s, %(minimum_amount)s, %(minimum_amount_currency)s)
 """
 
 
@@ -36,7 +39,7 @@ def insert(conn: Connection, account_id: int, coupon: Coupon) -> None:
 UPDATE = """
 UPDATE coupons
    SET name = %(name)s, currency_options = %(currency_options)s, metadata = %(metadata)s,
-       deleted_at = %(deleted_at)s
+       deleted_at = %(deleted_at)s, status = %(status)s, description = %(description)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -50,7 +53,8 @@ def update(conn: Connection, account_id: int, coupon: Coupon) -> None:
 LOAD = """
 SELECT id, duration, created_at, name, percent_off, amount_off, currency, currency_options,
        duration_in_months, product_ids, max_redemptions, redeem_by, times_redeemed, metadata,
-       deleted_at
+       deleted_at, status, description, redeem_from, max_amount_off, max_amount_off_currency,
+       minimum_amount, minimum_amount_currency
   FROM coupons
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -67,7 +71,8 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Cou
 LOCK = """
 SELECT id, duration, created_at, name, percent_off, amount_off, currency, currency_options,
        duration_in_months, product_ids, max_redemptions, redeem_by, times_redeemed, metadata,
-       deleted_at
+       deleted_at, status, description, redeem_from, max_amount_off, max_amount_off_currency,
+       minimum_amount, minimum_amount_currency
   FROM coupons
  WHERE account_id = %(account_id)s
    AND id = %(id)s
@@ -83,12 +88,14 @@ def lock(conn: Connection, account_id: int, coupon_id: str) -> Coupon | None:
 LIST = """
 SELECT id, duration, created_at, name, percent_off, amount_off, currency, currency_options,
        duration_in_months, product_ids, max_redemptions, redeem_by, times_redeemed, metadata,
-       deleted_at
+       deleted_at, status, description, redeem_from, max_amount_off, max_amount_off_currency,
+       minimum_amount, minimum_amount_currency
   FROM coupons
  WHERE account_id = %(account_id)s
    AND deleted_at IS NULL
    AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+   AND (%(status)s::text IS NULL OR status = %(status)s)
 """
 
 
@@ -99,12 +106,14 @@ def list_page(
     *,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
+    status: CouponStatus | None = None,
 ) -> Rows[Coupon]:
     """Coupons that are not deleted, newest first."""
     parameters = {
         "account_id": account_id,
         "created_from": created_from,
         "created_before": created_before,
+        "status": status,
     }
     return fetch_page(
         conn,

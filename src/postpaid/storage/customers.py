@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -66,6 +66,7 @@ class Customer:
     discount: Mapping[str, Any] | None = None
     profile: Mapping[str, Any] | None = None
     blocked_at: datetime | None = None
+    date_of_birth: date | None = None
     clock_at: datetime | None = None
 
     def now(self, wall: datetime) -> datetime:
@@ -79,14 +80,14 @@ INSERT INTO customers (account_id, id, clock_id, name, email, phone, description
                        currency, balance, delinquent, invoice_prefix, next_invoice_sequence,
                        first_invoice_sequence, default_payment_method_id, invoice_custom_fields,
                        invoice_footer, invoice_rendering_options, time_zone, created_at, deleted_at,
-                       discount, profile, blocked_at)
+                       discount, profile, blocked_at, date_of_birth)
 VALUES (%(account_id)s, %(id)s, %(clock_id)s, %(name)s, %(email)s, %(phone)s, %(description)s,
         %(business_name)s, %(individual_name)s, %(address)s, %(shipping)s, %(metadata)s,
         %(preferred_locales)s, %(tax_exempt)s, %(currency)s, %(balance)s, %(delinquent)s,
         %(invoice_prefix)s, %(next_invoice_sequence)s, %(first_invoice_sequence)s,
         %(default_payment_method_id)s, %(invoice_custom_fields)s, %(invoice_footer)s,
         %(invoice_rendering_options)s, %(time_zone)s, %(created_at)s, %(deleted_at)s, %(discount)s,
-        %(profile)s, %(blocked_at)s)
+        %(profile)s, %(blocked_at)s, %(date_of_birth)s)
 """
 
 
@@ -113,7 +114,7 @@ UPDATE customers
        invoice_custom_fields = %(invoice_custom_fields)s, invoice_footer = %(invoice_footer)s,
        invoice_rendering_options = %(invoice_rendering_options)s, time_zone = %(time_zone)s,
        deleted_at = %(deleted_at)s, discount = %(discount)s, profile = %(profile)s,
-       blocked_at = %(blocked_at)s
+       blocked_at = %(blocked_at)s, date_of_birth = %(date_of_birth)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -137,7 +138,7 @@ SELECT id, clock_id, name, email, phone, description, business_name, individual_
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
        invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
-       deleted_at, discount, profile, blocked_at,
+       deleted_at, discount, profile, blocked_at, date_of_birth,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id
@@ -164,7 +165,7 @@ SELECT id, clock_id, name, email, phone, description, business_name, individual_
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
        invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
-       deleted_at, discount, profile, blocked_at,
+       deleted_at, discount, profile, blocked_at, date_of_birth,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id
@@ -207,7 +208,7 @@ SELECT id, clock_id, name, email, phone, description, business_name, individual_
        shipping, metadata, preferred_locales, tax_exempt, currency, balance, delinquent,
        invoice_prefix, next_invoice_sequence, first_invoice_sequence, default_payment_method_id,
        invoice_custom_fields, invoice_footer, invoice_rendering_options, time_zone, created_at,
-       deleted_at, discount, profile, blocked_at,
+       deleted_at, discount, profile, blocked_at, date_of_birth,
        (SELECT t.frozen_at
           FROM test_clocks t
          WHERE t.account_id = customers.account_id

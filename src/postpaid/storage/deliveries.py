@@ -20,7 +20,11 @@ from postpaid.storage.paging import Page, Rows, fetch_page
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one endpoint, and what became of it."""
+    """One event for one endpoint, and what became of it.
+
+    ``told_as`` is the code by which it is told, None for the event's own type. An event that a
+    façade tells as several things is as many deliveries.
+    """
 
     id: str
     endpoint_id: str
@@ -32,6 +36,7 @@ class Delivery:
     failures: int
     created_at: datetime
     settled_at: datetime | None
+    told_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,10 @@ class NewDelivery:
     event_id: str
     subject_id: str
     created_at: datetime
+    told_as: str | None = None
 
 
-NEW = ("id", "endpoint_id", "event_id", "subject_id", "created_at")
+NEW = ("id", "endpoint_id", "event_id", "subject_id", "created_at", "told_as")
 _new_values = values_of(*NEW)
 
 
@@ -143,9 +149,9 @@ written AS (
      WHERE d.account_id = %(account_id)s
        AND d.id = m.id
     RETURNING d.id, d.endpoint_id, d.event_id, d.subject_id, d.status, d.due_at, d.attempts,
-              d.failures, d.created_at, d.settled_at, d.sequence, m.ours)
+              d.failures, d.created_at, d.settled_at, d.told_as, d.sequence, m.ours)
 SELECT id, endpoint_id, event_id, subject_id, status, due_at, attempts, failures, created_at,
-       settled_at
+       settled_at, told_as
   FROM written
  WHERE ours
  ORDER BY sequence
@@ -279,6 +285,7 @@ UPDATE webhook_deliveries d
          WHERE account_id = %(account_id)s
            AND endpoint_id = ANY(%(endpoint_ids)s)
            AND (%(event_id)s::text IS NULL OR event_id = %(event_id)s)
+           AND (%(told_as)s::text IS NULL OR told_as = %(told_as)s)
            AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
            AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
            AND (status = 'failed' OR (status = 'delivered' AND NOT %(only_failed)s)
@@ -297,6 +304,7 @@ def begin_again(
     endpoint_ids: Sequence[str],
     *,
     event_id: str | None = None,
+    told_as: str | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
     only_failed: bool,
@@ -312,6 +320,7 @@ def begin_again(
         "account_id": account_id,
         "endpoint_ids": list(endpoint_ids),
         "event_id": event_id,
+        "told_as": told_as,
         "created_from": created_from,
         "created_before": created_before,
         "only_failed": only_failed,
@@ -321,23 +330,23 @@ def begin_again(
     return [row[0] for row in conn.execute(BEGIN_AGAIN, parameters)]
 
 
-ENDPOINTS_TOLD = """
-SELECT endpoint_id
+TOLD = """
+SELECT endpoint_id, told_as
   FROM webhook_deliveries
  WHERE account_id = %(account_id)s
    AND event_id = %(event_id)s
 """
 
 
-def endpoints_told(conn: Connection, account_id: int, event_id: str) -> set[str]:
-    """The endpoints that were, or are to be, told of the event."""
+def told(conn: Connection, account_id: int, event_id: str) -> set[tuple[str, str | None]]:
+    """The endpoints that were, or are to be, told of the event, and by which code."""
     parameters = {"account_id": account_id, "event_id": event_id}
-    return {row[0] for row in conn.execute(ENDPOINTS_TOLD, parameters)}
+    return {(row[0], row[1]) for row in conn.execute(TOLD, parameters)}
 
 
 LOAD = """
 SELECT d.id, d.endpoint_id, d.event_id, d.subject_id, d.status, d.due_at, d.attempts, d.failures,
-       d.created_at, d.settled_at
+       d.created_at, d.settled_at, d.told_as
   FROM webhook_deliveries d
  WHERE d.account_id = %(account_id)s
    AND d.id = ANY(%(ids)s)
@@ -352,7 +361,7 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> list[Delivery
 
 LIST = """
 SELECT id, endpoint_id, event_id, subject_id, status, due_at, attempts, failures, created_at,
-       settled_at
+       settled_at, told_as
   FROM webhook_deliveries
  WHERE account_id = %(account_id)s
    AND endpoint_id = %(endpoint_id)s

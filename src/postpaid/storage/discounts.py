@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from postpaid.core.discounts import Discount
 from postpaid.storage.database import Connection, copy_into, fetch, values_of
+from postpaid.storage.paging import Page, Rows, fetch_page
 
 COLUMNS = (
     "id",
@@ -134,3 +136,97 @@ def have_bought(conn: Connection, account_id: int, customer_ids: Iterable[str]) 
     """Those of the customers who have had a final invoice that was not voided."""
     parameters = {"account_id": account_id, "customer_ids": list(customer_ids)}
     return {row[0] for row in conn.execute(HAVE_BOUGHT, parameters)}
+
+
+REDEMPTIONS = """
+SELECT promotion_code_id, customer_id, count(*)
+  FROM discounts
+ WHERE account_id = %(account_id)s
+   AND promotion_code_id = ANY(%(promotion_code_ids)s)
+   AND customer_id = ANY(%(customer_ids)s)
+ GROUP BY promotion_code_id, customer_id
+"""
+
+
+def redemptions(
+    conn: Connection,
+    account_id: int,
+    promotion_code_ids: Iterable[str],
+    customer_ids: Iterable[str],
+) -> dict[tuple[str, str], int]:
+    """How often each customer has redeemed each promotion code, by code and customer."""
+    parameters = {
+        "account_id": account_id,
+        "promotion_code_ids": list(promotion_code_ids),
+        "customer_ids": list(customer_ids),
+    }
+    return {(row[0], row[1]): row[2] for row in conn.execute(REDEMPTIONS, parameters)}
+
+
+LIST = """
+SELECT id, coupon_id, customer_id, start_at, duration, end_at, promotion_code_id, subscription_id,
+       subscription_item_id, invoice_id, invoice_item_id, used_invoice_id, deleted_at
+  FROM discounts
+ WHERE account_id = %(account_id)s
+   AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
+   AND (%(coupon_id)s::text IS NULL OR coupon_id = %(coupon_id)s)
+   AND (%(promotion_code_id)s::text IS NULL OR promotion_code_id = %(promotion_code_id)s)
+"""
+
+
+def list_page(
+    conn: Connection,
+    account_id: int,
+    page: Page,
+    *,
+    customer_id: str | None = None,
+    coupon_id: str | None = None,
+    promotion_code_id: str | None = None,
+) -> Rows[Discount]:
+    """Discounts, newest first, those that are over included."""
+    parameters = {
+        "account_id": account_id,
+        "customer_id": customer_id,
+        "coupon_id": coupon_id,
+        "promotion_code_id": promotion_code_id,
+    }
+    return fetch_page(conn, Discount, LIST, parameters, page, table="discounts", what="discount")
+
+
+TAKEN_OFF = """
+SELECT DISTINCT ON (t.discount_id) t.discount_id, t.currency, t.amount, t.place
+  FROM (SELECT o.discount_id, i.currency, sum(o.amount::bigint)::bigint AS amount,
+               max(i.id) AS latest_id, (array_agg(o.place ORDER BY i.id DESC))[1] AS place
+          FROM invoices i
+         CROSS JOIN LATERAL json_each_text(i.total_discounts) WITH ORDINALITY
+            AS o(discount_id, amount, place)
+         WHERE i.account_id = %(account_id)s
+           AND i.customer_id = ANY(%(customer_ids)s)
+           AND i.status IN ('open', 'paid', 'uncollectible')
+           AND o.discount_id = ANY(%(ids)s)
+         GROUP BY o.discount_id, i.currency) AS t
+ ORDER BY t.discount_id, t.latest_id DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOff:
+    """What a discount took off final invoices that stand, in the currency of the latest of them.
+
+    ``place`` is which of that invoice's discounts it is, from 1.
+    """
+
+    discount_id: str
+    currency: str
+    amount: int
+    place: int
+
+
+def taken_off(conn: Connection, account_id: int, some: Sequence[Discount]) -> dict[str, TakenOff]:
+    """What each of the discounts took off, by id; one that took nothing off is left out."""
+    parameters = {
+        "account_id": account_id,
+        "customer_ids": list({each.customer_id for each in some}),
+        "ids": [each.id for each in some],
+    }
+    return {row.discount_id: row for row in fetch(conn, TakenOff, TAKEN_OFF, parameters)}

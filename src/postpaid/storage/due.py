@@ -16,6 +16,13 @@ SELECT least(
            AND clock_id = %(clock_id)s
            AND closes_at IS NOT NULL
            AND parked IS NULL),
+       (SELECT min(resumes_at)
+          FROM subscriptions
+         WHERE account_id = %(account_id)s
+           AND clock_id = %(clock_id)s
+           AND resumes_at IS NOT NULL
+           AND (closes_at IS NULL OR closes_at > resumes_at)
+           AND parked IS NULL),
        (SELECT min(expires_at)
           FROM subscriptions s
          WHERE account_id = %(account_id)s

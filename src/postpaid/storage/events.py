@@ -83,6 +83,25 @@ def load(conn: Connection, account_id: int, ids: Sequence[str]) -> dict[str, Eve
     return {row.id: row for row in rows}
 
 
+FIRST_OF = """
+SELECT DISTINCT ON (object_id) object_id, id
+  FROM events
+ WHERE account_id = %(account_id)s
+   AND object_id = ANY(%(object_ids)s)
+   AND type = ANY(%(types)s)
+   AND type IN ('invoice.paid', 'invoice.payment_failed')  -- which have an index
+ ORDER BY object_id, id
+"""
+
+
+def first_of(
+    conn: Connection, account_id: int, types: Sequence[str], object_ids: Iterable[str]
+) -> dict[str, str]:
+    """The id of the first event of these types, outcomes of invoices, by the object's id."""
+    parameters = {"account_id": account_id, "types": list(types), "object_ids": sorted(object_ids)}
+    return dict(conn.execute(FIRST_OF, parameters).fetchall())
+
+
 LIST = """
 SELECT id, type, object_type, object_id, snapshot::text, previous::text, request_id,
        idempotency_key, clock_id, created_at
@@ -90,6 +109,7 @@ SELECT id, type, object_type, object_id, snapshot::text, previous::text, request
  WHERE account_id = %(account_id)s
    AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s)
         OR (%(prefixes)s::text[] IS NOT NULL AND type ^@ ANY(%(prefixes)s)))
+   AND type <> ALL(%(unknown)s)
    AND (%(object_id)s::text IS NULL OR object_id = %(object_id)s)
    AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
@@ -111,12 +131,13 @@ def list_page(
     page: Page,
     *,
     types: Sequence[str] | None = None,
+    unknown: Iterable[str] = (),
     object_id: str | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
     delivered: bool | None = None,
 ) -> Rows[Event]:
-    """Events newest first; a type may end in ``.*`` to mean all of its kind.
+    """Events newest first; a type may end in ``.*`` to mean all of its kind; none of ``unknown``.
 
     ``delivered``: those that every endpoint has that was to be told, or those that some has not.
     """
@@ -125,6 +146,7 @@ def list_page(
         "account_id": account_id,
         "types": None if types is None else list(types),
         "prefixes": prefixes or None,  # none is no condition, and exact types have an index
+        "unknown": sorted(unknown),
         "object_id": object_id,
         "created_from": created_from,
         "created_before": created_before,

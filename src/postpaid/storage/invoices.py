@@ -69,6 +69,7 @@ COLUMNS = (
     "uncollectible_reason",
     "numbered_by",
     "parked",
+    "bills_usage",
 )
 CHANGING = (
     "id",
@@ -155,7 +156,7 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        total_taxes, pre_payment_credits, post_payment_credits, amount_paid_out_of_band,
        amount_overpaid, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
-       uncollectible_reason, numbered_by, parked
+       uncollectible_reason, numbered_by, parked, bills_usage
   FROM invoices
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -185,7 +186,7 @@ SELECT id, customer_id, subscription_id, clock_id, status, number, billing_reaso
        total_taxes, pre_payment_credits, post_payment_credits, amount_paid_out_of_band,
        amount_overpaid, threshold_reason, from_invoice_id,
        latest_revision_id, proration_at, appearance, given_number, effective_at,
-       uncollectible_reason, numbered_by, parked
+       uncollectible_reason, numbered_by, parked, bills_usage
   FROM invoices
  WHERE account_id = %(account_id)s
    AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -404,3 +405,18 @@ def delete_drafts(conn: Connection, account_id: int, ids: Sequence[str]) -> None
     parameters = {"account_id": account_id, "ids": list(ids)}
     if conn.execute(DELETE_DRAFTS, parameters).rowcount != len(ids):
         raise Conflict("This invoice was changed by someone else just now.")
+
+
+SUBSCRIPTIONS = """
+SELECT id, subscription_id
+  FROM invoices
+ WHERE account_id = %(account_id)s
+   AND id = ANY(%(ids)s)
+   AND subscription_id IS NOT NULL
+"""
+
+
+def subscriptions_of(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, str]:
+    """The subscription of each of these invoices that has one, by invoice; without their lines."""
+    parameters = {"account_id": account_id, "ids": list(ids)}
+    return {row[0]: row[1] for row in conn.execute(SUBSCRIPTIONS, parameters)}

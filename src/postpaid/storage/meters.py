@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import psycopg
@@ -35,6 +36,10 @@ class Meter:
     that arrived last counts; without it every event does. The spans, in seconds, are how far behind
     and ahead of the customer's present an event is accepted, and for how long after it arrived it
     can be cancelled.
+
+    ``price_id`` is what its usage is billed by where no subscription bills it, in an invoice for a
+    stretch of time. ``markup_percentage`` is the part of that price's unit amount that is a
+    percentage of what is counted.
     """
 
     id: str
@@ -51,16 +56,21 @@ class Meter:
     accepts_past_s: int = ACCEPTS_PAST_S
     accepts_future_s: int = ACCEPTS_FUTURE_S
     cancels_within_s: int = CANCELS_WITHIN_S
+    price_id: str | None = None
+    markup_percentage: Decimal | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 INSERT = """
 INSERT INTO meters (account_id, id, display_name, event_name, aggregation, customer_key, value_key,
                     status, created_at, updated_at, deactivated_at, event_time_window,
-                    accepts_past_s, accepts_future_s, cancels_within_s)
+                    accepts_past_s, accepts_future_s, cancels_within_s, price_id,
+                    markup_percentage, description, metadata)
 VALUES (%(account_id)s, %(id)s, %(display_name)s, %(event_name)s, %(aggregation)s,
         %(customer_key)s, %(value_key)s, %(status)s, %(created_at)s, %(updated_at)s,
         %(deactivated_at)s, %(event_time_window)s, %(accepts_past_s)s, %(accepts_future_s)s,
-        %(cancels_within_s)s)
+        %(cancels_within_s)s, %(price_id)s, %(markup_percentage)s, %(description)s, %(metadata)s)
 """
 
 
@@ -80,7 +90,9 @@ UPDATE = """
 UPDATE meters
    SET display_name = %(display_name)s, status = %(status)s, updated_at = %(updated_at)s,
        deactivated_at = %(deactivated_at)s, accepts_past_s = %(accepts_past_s)s,
-       accepts_future_s = %(accepts_future_s)s, cancels_within_s = %(cancels_within_s)s
+       accepts_future_s = %(accepts_future_s)s, cancels_within_s = %(cancels_within_s)s,
+       price_id = %(price_id)s, markup_percentage = %(markup_percentage)s,
+       description = %(description)s, metadata = %(metadata)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -94,7 +106,7 @@ def update(conn: Connection, account_id: int, meter: Meter) -> None:
 LOAD = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
        updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
-       cancels_within_s
+       cancels_within_s, price_id, markup_percentage, description, metadata
   FROM meters
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -115,7 +127,7 @@ def find(conn: Connection, account_id: int, meter_id: str) -> Meter | None:
 LOAD_BY_EVENT_NAMES = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
        updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
-       cancels_within_s
+       cancels_within_s, price_id, markup_percentage, description, metadata
   FROM meters
  WHERE account_id = %(account_id)s
    AND event_name = ANY(%(event_names)s)
@@ -133,7 +145,7 @@ def load_by_event_names(
 LOCK = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
        updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
-       cancels_within_s
+       cancels_within_s, price_id, markup_percentage, description, metadata
   FROM meters
  WHERE account_id = %(account_id)s
    AND id = %(id)s
@@ -149,16 +161,27 @@ def lock(conn: Connection, account_id: int, meter_id: str) -> Meter | None:
 LIST = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
        updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
-       cancels_within_s
+       cancels_within_s, price_id, markup_percentage, description, metadata
   FROM meters
  WHERE account_id = %(account_id)s
    AND (%(status)s::text IS NULL OR status = %(status)s)
+   AND (%(customer_id)s::text IS NULL OR EXISTS (
+       SELECT
+         FROM usage_series s
+        WHERE s.account_id = meters.account_id
+          AND s.customer_id = %(customer_id)s
+          AND s.meter_id = meters.id))
 """
 
 
 def list_page(
-    conn: Connection, account_id: int, page: Page, *, status: MeterStatus | None = None
+    conn: Connection,
+    account_id: int,
+    page: Page,
+    *,
+    status: MeterStatus | None = None,
+    customer_id: str | None = None,
 ) -> Rows[Meter]:
-    """Meters, newest first."""
-    parameters = {"account_id": account_id, "status": status}
+    """Meters, newest first; of ``customer_id`` those that it has ever used."""
+    parameters = {"account_id": account_id, "status": status, "customer_id": customer_id}
     return fetch_page(conn, Meter, LIST, parameters, page, table="meters", what="meter")

@@ -32,6 +32,7 @@ COLUMNS = (
     "paid_at",
     "metadata",
     "amount_applied",
+    "reference",
 )
 CHANGING = (
     "id",
@@ -96,7 +97,7 @@ LOAD = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata, amount_applied
+       metadata, amount_applied, reference
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -114,7 +115,7 @@ LOCK = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata
+       metadata, amount_applied, reference
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -136,7 +137,7 @@ OPEN_OF_INVOICES = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata, amount_applied
+       metadata, amount_applied, reference
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
@@ -157,7 +158,7 @@ OF_INVOICES = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata, amount_applied
+       metadata, amount_applied, reference
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND invoice_id = ANY(%(invoice_ids)s)
@@ -177,7 +178,7 @@ LIST = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata, amount_applied
+       metadata, amount_applied, reference
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
@@ -239,7 +240,7 @@ SEARCH = """
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
-       metadata, amount_applied
+       metadata, amount_applied, reference
   FROM payment_intents
  WHERE account_id = %(account_id)s
    AND (SELECT CASE WHEN %(any)s::boolean THEN bool_or(m.matches) ELSE bool_and(m.matches) END

@@ -17,7 +17,8 @@ class PaymentMethod:
 
     ``card`` is what may be shown of a card: brand, last4, exp_month, exp_year, funding, country,
     fingerprint; ``us_bank_account`` of a bank account: last4, routing_number, fingerprint,
-    bank_name, account_type, account_holder_type.
+    bank_name, account_type, account_holder_type. One that is blocked is never charged. One that was
+    ``detached_at`` some time is nobody's since.
     """
 
     id: str
@@ -30,13 +31,17 @@ class PaymentMethod:
     billing_details: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     us_bank_account: Mapping[str, Any] | None = None
+    blocked_at: datetime | None = None
+    detached_at: datetime | None = None
 
 
 INSERT = """
 INSERT INTO payment_methods (account_id, id, customer_id, type, gateway, gateway_token, card,
-                             us_bank_account, billing_details, metadata, created_at)
+                             us_bank_account, billing_details, metadata, created_at, blocked_at,
+                             detached_at)
 VALUES (%(account_id)s, %(id)s, %(customer_id)s, %(type)s, %(gateway)s, %(gateway_token)s,
-        %(card)s, %(us_bank_account)s, %(billing_details)s, %(metadata)s, %(created_at)s)
+        %(card)s, %(us_bank_account)s, %(billing_details)s, %(metadata)s, %(created_at)s,
+        %(blocked_at)s, %(detached_at)s)
 """
 
 
@@ -47,7 +52,8 @@ def insert(conn: Connection, account_id: int, method: PaymentMethod) -> None:
 UPDATE = """
 UPDATE payment_methods
    SET customer_id = %(customer_id)s, card = %(card)s, billing_details = %(billing_details)s,
-       metadata = %(metadata)s, us_bank_account = %(us_bank_account)s
+       metadata = %(metadata)s, us_bank_account = %(us_bank_account)s,
+       blocked_at = %(blocked_at)s, detached_at = %(detached_at)s
  WHERE account_id = %(account_id)s
    AND id = %(id)s
 """
@@ -60,7 +66,7 @@ def update(conn: Connection, account_id: int, method: PaymentMethod) -> None:
 
 LOAD = """
 SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
-       metadata, created_at
+       metadata, created_at, blocked_at, detached_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -80,7 +86,7 @@ def find(conn: Connection, account_id: int, method_id: str) -> PaymentMethod | N
 
 LOCK = """
 SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
-       metadata, created_at
+       metadata, created_at, blocked_at, detached_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND id = %(id)s
@@ -95,7 +101,7 @@ def lock(conn: Connection, account_id: int, method_id: str) -> PaymentMethod | N
 
 LOCK_MANY = """
 SELECT id, customer_id, type, gateway, gateway_token, card, billing_details, metadata,
-       us_bank_account, created_at
+       us_bank_account, created_at, blocked_at, detached_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -112,7 +118,7 @@ def lock_many(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str
 
 LOCK_OF_CUSTOMERS = """
 SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
-       metadata, created_at
+       metadata, created_at, blocked_at, detached_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND customer_id = ANY(%(customer_ids)s)
@@ -131,7 +137,7 @@ def lock_of_customers(
 
 ATTACH_MANY = """
 UPDATE payment_methods p
-   SET customer_id = r.customer_id
+   SET customer_id = r.customer_id, detached_at = NULL
   FROM unnest(%(ids)s::text[], %(customer_ids)s::text[]) AS r(id, customer_id)
  WHERE p.account_id = %(account_id)s
    AND p.id = r.id
@@ -151,7 +157,7 @@ def attach_many(conn: Connection, account_id: int, owners: Mapping[str, str]) ->
 
 ADOPT_MANY = """
 UPDATE payment_methods p
-   SET customer_id = r.customer_id
+   SET customer_id = r.customer_id, detached_at = NULL
   FROM unnest(%(ids)s::text[], %(customer_ids)s::text[]) AS r(id, customer_id)
  WHERE p.account_id = %(account_id)s
    AND p.id = r.id
@@ -173,20 +179,51 @@ def adopt_many(conn: Connection, account_id: int, owners: Mapping[str, str]) -> 
 
 DETACH_MANY = """
 UPDATE payment_methods
-   SET customer_id = NULL
+   SET customer_id = NULL, detached_at = %(now)s
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
 """
 
 
-def detach_many(conn: Connection, account_id: int, ids: Sequence[str]) -> None:
+def detach_many(conn: Connection, account_id: int, ids: Sequence[str], *, now: datetime) -> None:
     """The payment methods, which the caller has locked, are nobody's."""
-    conn.execute(DETACH_MANY, {"account_id": account_id, "ids": list(ids)})
+    conn.execute(DETACH_MANY, {"account_id": account_id, "ids": list(ids), "now": now})
+
+
+LATEST = """
+SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
+       metadata, created_at, blocked_at, detached_at
+  FROM payment_methods
+ WHERE account_id = %(account_id)s
+   AND id IN (
+       SELECT p.id
+         FROM unnest(%(customer_ids)s::text[]) AS c(id)
+        CROSS JOIN LATERAL (
+              SELECT id
+                FROM payment_methods
+               WHERE account_id = %(account_id)s
+                 AND customer_id = c.id
+               ORDER BY id DESC
+               LIMIT %(limit)s) p)
+ ORDER BY id DESC
+"""
+
+
+def latest_of_customers(
+    conn: Connection, account_id: int, customer_ids: Iterable[str], *, limit: int
+) -> dict[str, list[PaymentMethod]]:
+    """The last payment methods of each customer, newest first, at most ``limit`` of each."""
+    ids = list(customer_ids)
+    parameters = {"account_id": account_id, "customer_ids": ids, "limit": limit}
+    latest: dict[str, list[PaymentMethod]] = {each: [] for each in ids}
+    for method in fetch(conn, PaymentMethod, LATEST, parameters):
+        latest[method.customer_id or ""].append(method)
+    return latest
 
 
 LIST = """
 SELECT id, customer_id, type, gateway, gateway_token, card, us_bank_account, billing_details,
-       metadata, created_at
+       metadata, created_at, blocked_at, detached_at
   FROM payment_methods
  WHERE account_id = %(account_id)s
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)

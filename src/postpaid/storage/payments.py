@@ -36,6 +36,14 @@ UNSETTLED = frozenset(
     {AttemptStatus.PENDING, AttemptStatus.ACTION_REQUIRED, AttemptStatus.PROCESSING}
 )
 
+REACHED = frozenset({AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptStatus.FAILED})
+"""Of attempts that are charges: what else was tried did not get as far as that."""
+
+
+def attempt_id_of(charge_id: str) -> str:
+    """The attempt that is shown as this charge; of anything else, what is no attempt."""
+    return charge_id.replace("ch_", "pa_", 1) if charge_id.startswith("ch_") else f"?{charge_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class PaymentAttempt:

@@ -17,11 +17,12 @@ from postpaid.storage.paging import Page, Rows, fetch_page
 INSERT = """
 INSERT INTO promotion_codes (account_id, id, code, coupon_id, created_at, active, customer_id,
                              expires_at, max_redemptions, times_redeemed, first_time_transaction,
-                             minimum_amount, minimum_amount_currency, minimum_amounts, metadata)
+                             minimum_amount, minimum_amount_currency, minimum_amounts, metadata,
+                             max_customer_redemptions)
 VALUES (%(account_id)s, %(id)s, %(code)s, %(coupon_id)s, %(created_at)s, %(active)s,
         %(customer_id)s, %(expires_at)s, %(max_redemptions)s, %(times_redeemed)s,
         %(first_time_transaction)s, %(minimum_amount)s, %(minimum_amount_currency)s,
-        %(minimum_amounts)s, %(metadata)s)
+        %(minimum_amounts)s, %(metadata)s, %(max_customer_redemptions)s)
 """
 
 
@@ -55,7 +56,7 @@ def update(conn: Connection, account_id: int, code: PromotionCode) -> None:
 LOAD = """
 SELECT id, code, coupon_id, created_at, active, customer_id, expires_at, max_redemptions,
        times_redeemed, first_time_transaction, minimum_amount, minimum_amount_currency,
-       minimum_amounts, metadata
+       minimum_amounts, metadata, max_customer_redemptions
   FROM promotion_codes
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -72,7 +73,7 @@ def load(conn: Connection, account_id: int, ids: Iterable[str]) -> dict[str, Pro
 LOCK = """
 SELECT id, code, coupon_id, created_at, active, customer_id, expires_at, max_redemptions,
        times_redeemed, first_time_transaction, minimum_amount, minimum_amount_currency,
-       minimum_amounts, metadata
+       minimum_amounts, metadata, max_customer_redemptions
   FROM promotion_codes
  WHERE account_id = %(account_id)s
    AND id = %(id)s
@@ -88,7 +89,7 @@ def lock(conn: Connection, account_id: int, code_id: str) -> PromotionCode | Non
 LIST = """
 SELECT id, code, coupon_id, created_at, active, customer_id, expires_at, max_redemptions,
        times_redeemed, first_time_transaction, minimum_amount, minimum_amount_currency,
-       minimum_amounts, metadata
+       minimum_amounts, metadata, max_customer_redemptions
   FROM promotion_codes
  WHERE account_id = %(account_id)s
    AND (%(active)s::boolean IS NULL
@@ -102,11 +103,15 @@ SELECT id, code, coupon_id, created_at, active, customer_id, expires_at, max_red
                 WHERE c.account_id = promotion_codes.account_id
                   AND c.id = promotion_codes.coupon_id
                   AND c.deleted_at IS NULL
+                  AND c.status = 'active'
+                  AND (c.redeem_from IS NULL OR c.redeem_from <= %(now)s)
                   AND (c.redeem_by IS NULL OR c.redeem_by > %(now)s)
                   AND (c.max_redemptions IS NULL OR c.times_redeemed < c.max_redemptions))))
+   AND (%(switched_on)s::boolean IS NULL OR active = %(switched_on)s)
    AND (%(code)s::text IS NULL OR upper(code) = upper(%(code)s))
    AND (%(coupon_id)s::text IS NULL OR coupon_id = %(coupon_id)s)
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
+   AND (%(first_time)s::boolean IS NULL OR first_time_transaction = %(first_time)s)
    AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
    AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
 """
@@ -122,10 +127,16 @@ def list_page(
     code: str | None = None,
     coupon_id: str | None = None,
     customer_id: str | None = None,
+    first_time: bool | None = None,
+    switched_on: bool | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Rows[PromotionCode]:
-    """Promotion codes, newest first; ``active`` is whether they can be redeemed ``now``."""
+    """Promotion codes, newest first.
+
+    ``active`` is whether they can be redeemed ``now``, ``switched_on`` only whether somebody said
+    so.
+    """
     parameters = {
         "account_id": account_id,
         "now": now,
@@ -133,6 +144,8 @@ def list_page(
         "code": code,
         "coupon_id": coupon_id,
         "customer_id": customer_id,
+        "first_time": first_time,
+        "switched_on": switched_on,
         "created_from": created_from,
         "created_before": created_before,
     }
@@ -145,6 +158,37 @@ def list_page(
         table="promotion_codes",
         what="promotion_code",
     )
+
+
+OF_WORDS = """
+SELECT id, code, coupon_id, created_at, active, customer_id, expires_at, max_redemptions,
+       times_redeemed, first_time_transaction, minimum_amount, minimum_amount_currency,
+       minimum_amounts, metadata, max_customer_redemptions
+  FROM (SELECT *, row_number() OVER (
+                  PARTITION BY upper(code)
+                  ORDER BY (customer_id IS NULL OR customer_id IS NOT DISTINCT FROM %(customer_id)s)
+                           DESC, active DESC, customer_id IS NULL, id DESC) AS place
+          FROM promotion_codes
+         WHERE account_id = %(account_id)s
+           AND upper(code) = ANY(%(words)s)) AS known
+ WHERE place = 1
+"""
+
+
+def of_words(
+    conn: Connection, account_id: int, words: Iterable[str], *, customer_id: str | None
+) -> dict[str, PromotionCode]:
+    """What the customer means by each of these words, in capitals: by them, the promotion code.
+
+    The customer's own goes before everyone's, and one that is active before one that is not; of a
+    word that only others may use, one of theirs.
+    """
+    parameters = {
+        "account_id": account_id,
+        "words": [each.upper() for each in words],
+        "customer_id": customer_id,
+    }
+    return {row.code.upper(): row for row in fetch(conn, PromotionCode, OF_WORDS, parameters)}
 
 
 RETIRE = """

@@ -88,8 +88,8 @@ CONSTRAINTS = """
 SELECT 'CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid, true)
   FROM pg_constraint
  WHERE conrelid = %(table)s
-   AND (contype IN ('p', 'u', 'c') OR contype = 'f' AND confrelid <= conrelid)
- ORDER BY strpos('pufc', contype::text), conname
+   AND (contype IN ('p', 'u', 'x', 'c') OR contype = 'f' AND confrelid <= conrelid)
+ ORDER BY strpos('puxfc', contype::text), conname
 """
 
 # What an older table refers to this one by.

@@ -63,6 +63,7 @@ COLUMNS = (
     "retry_schedule_id",
     "paused_reason",
     "pending_setup_intent_id",
+    "resumes_at",
 )
 CHANGING = (
     "id",
@@ -110,6 +111,7 @@ CHANGING = (
     "retry_schedule_id",
     "paused_reason",
     "pending_setup_intent_id",
+    "resumes_at",
 )
 _values = values_of(*COLUMNS)
 
@@ -137,7 +139,7 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
        invoice_settings, payment_settings, retry_schedule_id, paused_reason,
-       pending_setup_intent_id
+       pending_setup_intent_id, resumes_at
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND id = ANY(%(ids)s)
@@ -296,10 +298,15 @@ SELECT id, customer_id, clock_id, status, currency, collection_method, days_unti
        threshold_resets_anchor,
        minimum_amount, maximum_amount, pending_update, pending_update_expires_at, schedule_id,
        invoice_settings, payment_settings, retry_schedule_id, paused_reason,
-       pending_setup_intent_id
+       pending_setup_intent_id, resumes_at
   FROM subscriptions
  WHERE account_id = %(account_id)s
    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
+   AND (%(declined)s::boolean IS NULL OR %(declined)s = EXISTS (
+        SELECT FROM payment_intents p
+         WHERE p.account_id = subscriptions.account_id
+           AND p.invoice_id = subscriptions.latest_invoice_id
+           AND p.last_error IS NOT NULL))
    AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
    AND CASE WHEN %(clock_id)s::text IS NOT NULL THEN clock_id = %(clock_id)s
             WHEN %(customer_id)s::text IS NULL THEN clock_id IS NULL
@@ -321,6 +328,7 @@ def list_page(
     page: Page,
     *,
     statuses: Sequence[SubscriptionStatus] | None = None,
+    declined: bool | None = None,
     customer_id: str | None = None,
     clock_id: str | None = None,
     collection_method: str | None = None,
@@ -330,11 +338,12 @@ def list_page(
 ) -> Rows[Subscription]:
     """Subscriptions with their items, newest first.
 
-    Without a customer or a clock to go by, those on test clocks are left out (Stripe).
+    ``declined``: whether the latest try to be paid for the latest invoice failed. Without a customer or a clock to go by, those on test clocks are left out (Stripe).
     """
     parameters = {
         "account_id": account_id,
         "statuses": None if statuses is None else [status.value for status in statuses],
+        "declined": declined,
         "customer_id": customer_id,
         "clock_id": clock_id,
         "collection_method": collection_method,
@@ -373,6 +382,7 @@ UPDATE subscriptions s
        schedule_id = r.schedule_id, invoice_settings = r.invoice_settings,
        payment_settings = r.payment_settings, retry_schedule_id = r.retry_schedule_id,
        paused_reason = r.paused_reason, pending_setup_intent_id = r.pending_setup_intent_id,
+       resumes_at = r.resumes_at,
        parked = CASE WHEN r.ended_at IS NULL THEN s.parked END
   FROM json_to_recordset(%(rows)s) AS r(
        id text, status text, closes_at timestamptz, expires_at timestamptz,
@@ -388,7 +398,8 @@ UPDATE subscriptions s
        threshold_amount bigint, threshold_resets_anchor boolean, minimum_amount bigint,
        maximum_amount bigint, pending_update jsonb, pending_update_expires_at timestamptz,
        schedule_id text, invoice_settings jsonb, payment_settings jsonb,
-       retry_schedule_id text, paused_reason text, pending_setup_intent_id text)
+       retry_schedule_id text, paused_reason text, pending_setup_intent_id text,
+       resumes_at timestamptz)
  WHERE s.account_id = %(account_id)s
    AND s.id = r.id
 """

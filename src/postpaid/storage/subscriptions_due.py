@@ -98,6 +98,32 @@ def claim_expiring_updates(
     ]
 
 
+CLAIM_RESUMING = """
+SELECT s.id
+  FROM subscriptions s
+  JOIN customers c ON c.account_id = s.account_id AND c.id = s.customer_id
+ WHERE s.account_id = %(account_id)s
+   AND s.resumes_at <= %(now)s
+   AND (s.closes_at IS NULL OR s.closes_at > s.resumes_at)
+   AND s.parked IS NULL
+   AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
+ ORDER BY s.resumes_at
+ LIMIT %(limit)s
+   FOR NO KEY UPDATE OF c SKIP LOCKED
+"""
+
+
+def claim_resuming(
+    conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
+) -> list[Subscription]:
+    """Paused subscriptions that are to go on by now, with their customers locked.
+
+    One that ends before it would go on is left out.
+    """
+    found = _claimed(conn, account_id, clock_id, CLAIM_RESUMING, now=now, limit=limit)
+    return [each for each in found if each.resumes_at is not None and each.resumes_at <= now]
+
+
 PARK = """
 UPDATE subscriptions
    SET parked = r.reason

@@ -214,12 +214,15 @@ SELECT id, url, enabled_events, facade, payload, status, created_at, api_version
   FROM webhook_endpoints
  WHERE account_id = %(account_id)s
    AND deleted_at IS NULL
+   AND (%(facade)s::text IS NULL OR facade = %(facade)s)
 """
 
 
-def list_page(conn: Connection, account_id: int, page: Page) -> Rows[WebhookEndpoint]:
-    """Endpoints, newest first."""
-    parameters: dict[str, Any] = {"account_id": account_id}
+def list_page(
+    conn: Connection, account_id: int, page: Page, *, facade: Facade | None = None
+) -> Rows[WebhookEndpoint]:
+    """Endpoints, newest first; of one façade, or of all."""
+    parameters: dict[str, Any] = {"account_id": account_id, "facade": facade}
     return fetch_page(
         conn,
         WebhookEndpoint,

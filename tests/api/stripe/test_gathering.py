@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from postpaid import clock, ids
-from postpaid.api.stripe import gathering
-from postpaid.api.stripe.gathering import AT_ONCE, Gatherer
+from postpaid.api import gathering
+from postpaid.api.gathering import AT_ONCE, Gatherer
 from postpaid.billing import manage_customers, manage_meters
 from postpaid.billing.gather_usage import Waiting
 from postpaid.billing.perform import Act, Answer

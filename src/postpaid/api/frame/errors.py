@@ -36,7 +36,18 @@ WIRE = [
 ]
 
 # Codes of the engine that a program of Frame's would ask for by name.
-TOLD = {"duplicate_reference", "usage_already_billed"}
+TOLD = {
+    "customer_blocked",
+    "duplicate_reference",
+    "invalid_event_codes",
+    "not_available",
+    "nothing_to_bill",
+    "payment_method_blocked",
+    "usage_already_billed",
+}
+
+# Those that Frame answers with a status of their own.
+STATUSES = {"invalid_event_codes": 400}
 
 
 def render(error: BillingError, raw: Mapping[str, Any] | None = None) -> Answer:
@@ -52,7 +63,7 @@ def render(error: BillingError, raw: Mapping[str, Any] | None = None) -> Answer:
             "failure_message": error.message,
             "failure_category": "card_error",
         }
-    return _answer(wire.status, code, error.message, details)
+    return _answer(STATUSES.get(code, wire.status), code, error.message, details)
 
 
 def render_unexpected(request_id: str) -> Answer:

@@ -14,6 +14,7 @@ from postpaid.api.facade import validate
 from postpaid.api.forms import parse_form, parse_json
 from postpaid.api.frame.errors import render, render_unexpected
 from postpaid.api.frame.routes import PREFIX, Call, Route, Routes
+from postpaid.api.gathering import Gatherer
 from postpaid.api.params import Params
 from postpaid.api.requests import (
     Request,
@@ -23,10 +24,13 @@ from postpaid.api.requests import (
     read_body,
 )
 from postpaid.api.routing import Router
+from postpaid.billing.gather_usage import Waiting
 from postpaid.billing.perform import Act, Answer
 from postpaid.core.errors import BillingError
 from postpaid.core.values import replace
 from postpaid.storage.database import Database
+
+PATH_PARAMETER_LENGTH_MAX = 400  # the id of an event is made of its reference
 
 
 class Facade(facade.Facade[Request]):
@@ -42,6 +46,7 @@ class Facade(facade.Facade[Request]):
     ) -> None:
         super().__init__(database)
         self._router = Router(route for routes in resources for route in routes.routes)
+        self._gatherer = Gatherer(database)
         self._body_bytes_max = body_bytes_max
         self._allowed_networks = allowed_networks
 
@@ -56,7 +61,7 @@ class Facade(facade.Facade[Request]):
         key = await self.authenticator.authenticate(request.header(b"authorization"))
         said_key = request.header(b"idempotency-key")
         check_idempotency_key(said_key)
-        check_path(path_parameters)
+        check_path(path_parameters, length_max=PATH_PARAMETER_LENGTH_MAX)
         body = await read_body(receive, self._body_bytes_max)
         request.parameters = _parse(request, body)
         call = Call(
@@ -76,6 +81,12 @@ class Facade(facade.Facade[Request]):
             allowed_networks=self._allowed_networks,
         )
         params = validate(route.params, request.parameters) if route.params else None
+        if route.gathered:
+            usage = route.run(call, params, path_parameters)
+            answer = await self._gatherer.record(
+                Waiting(call.act, call.operation, call.parameters, usage.reported, usage.respond)
+            )
+            return replace(answer, status=route.status)
         return await to_thread.run_sync(
             _run, route, call, params, path_parameters, limiter=self.threads
         )

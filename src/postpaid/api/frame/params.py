@@ -6,7 +6,7 @@ The types of ``postpaid.api.params`` do the work; here are those that Frame has 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 
@@ -57,6 +57,16 @@ When: TypeAlias = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """ISO 8601, a date or an instant, in UTC unless it says otherwise; or Unix seconds."""
+
+
+def through(end: datetime) -> datetime:
+    """Where a window ends, which is half-open here: 23:59:59 is through the end of that second.
+
+    So a month's last second, as Frame's examples write its end, is in it.
+    """
+    if end.second != 59:
+        return end
+    return end.replace(microsecond=0) + timedelta(seconds=1)
 
 
 # ─── Metadata ────────────────────────────────────────────────────────────────────────────────

@@ -53,6 +53,7 @@ class Route:
     params: type[Params] | None
     group: str
     status: int
+    gathered: bool = False  # it only records usage, together with other requests that wait
 
     @property
     def operation(self) -> str:
@@ -78,9 +79,12 @@ class Routes:
     def get(self, path: str) -> Callable[[H], H]:
         return self._add("GET", path, 200)
 
-    def post(self, path: str, *, status: int = 200) -> Callable[[H], H]:
-        """``status`` is 201 where something is made (Frame)."""
-        return self._add("POST", path, status)
+    def post(self, path: str, *, status: int = 200, gathered: bool = False) -> Callable[[H], H]:
+        """``status`` is 201 where something is made (Frame).
+
+        The handler of a ``gathered`` route does not block and returns ``Usage``.
+        """
+        return self._add("POST", path, status, gathered)
 
     def patch(self, path: str) -> Callable[[H], H]:
         return self._add("PATCH", path, 200)
@@ -88,10 +92,14 @@ class Routes:
     def delete(self, path: str) -> Callable[[H], H]:
         return self._add("DELETE", path, 200)
 
-    def _add(self, method: str, path: str, status: int) -> Callable[[H], H]:
+    def _add(
+        self, method: str, path: str, status: int, gathered: bool = False
+    ) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             params = get_type_hints(handler).get("params")
-            self.routes.append(Route(method, PREFIX + path, handler, params, self.name, status))
+            self.routes.append(
+                Route(method, PREFIX + path, handler, params, self.name, status, gathered)
+            )
             return handler
 
         return declare

@@ -19,7 +19,7 @@ from postpaid.storage import payment_methods, payments
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows
 from postpaid.storage.payment_methods import PaymentMethod
-from postpaid.storage.payments import AttemptStatus, PaymentAttempt
+from postpaid.storage.payments import REACHED, AttemptStatus, PaymentAttempt, attempt_id_of
 
 routes = Routes("Charges")
 
@@ -77,14 +77,7 @@ def _cursor(charge_id: str | None, name: str) -> str | None:
     return charge_id and attempt_id_of(charge_id)
 
 
-def attempt_id_of(charge_id: str) -> str:
-    """The attempt that is shown as this charge; of anything else, what is no attempt."""
-    return charge_id.replace("ch_", "pa_", 1) if charge_id.startswith("ch_") else f"?{charge_id}"
-
-
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
-
-REACHED = frozenset({AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptStatus.FAILED})
 
 
 def render_many(

@@ -11,7 +11,7 @@ from postpaid.api.stripe import events
 from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import redeliver
-from postpaid.core.deliveries import DeliveryStatus
+from postpaid.core.deliveries import DeliveryStatus, Facade
 from postpaid.core.errors import NotFound
 from postpaid.storage import deliveries, delivery_attempts, webhook_endpoints
 from postpaid.storage.database import Connection
@@ -68,7 +68,13 @@ def resend(call: Call, params: Resend, event: str) -> dict[str, Any]:
     """Send an event again, to one endpoint or to all that listen to it (ours)."""
 
     def write(conn: Connection) -> dict[str, Any]:
-        found = redeliver.resend_event(conn, call.act, event, endpoint_id=params.webhook_endpoint)
+        found = redeliver.resend_event(
+            conn,
+            call.act,
+            event,
+            endpoint_id=params.webhook_endpoint,
+            facade=Facade.STRIPE,
+        )
         return events.to_stripe(conn, call.act, [found])[0]
 
     return call.write(write)

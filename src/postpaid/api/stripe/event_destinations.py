@@ -121,7 +121,7 @@ def list_(call: Call, params: DestinationList) -> dict[str, Any]:
     def read(conn: Connection) -> dict[str, Any]:
         page = page_of(params.page, params.limit)
         try:
-            found = webhook_endpoints.list_page(conn, act.account_id, page)
+            found = webhook_endpoints.list_page(conn, act.account_id, page, facade=Facade.STRIPE)
         except NotFound:
             raise invalid_page(params.page) from None
         query = [("limit", str(params.limit))]

@@ -47,6 +47,7 @@ from postpaid.core.alerts import TriggeredAlert
 from postpaid.core.catalog import Price, Product
 from postpaid.core.credit_notes import CreditNote
 from postpaid.core.credits import CreditGrant, GrantTransaction
+from postpaid.core.deliveries import FRAME_ONLY, Facade, is_known
 from postpaid.core.discounts import Coupon, Discount, PromotionCode
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoice_items import InvoiceItem
@@ -97,6 +98,7 @@ def list_(call: Call, params: EventList) -> dict[str, Any]:
             call.act.account_id,
             params.page,
             types=types,
+            unknown=FRAME_ONLY,
             created_from=created_from,
             created_before=created_before,
             delivered=params.delivery_success,
@@ -113,7 +115,7 @@ def retrieve(call: Call, event: str) -> dict[str, Any]:
 
     def read(conn: Connection) -> dict[str, Any]:
         found = events.find(conn, call.act.account_id, event)
-        if found is None:
+        if found is None or not is_known(Facade.STRIPE, found.type):
             raise NotFound.of("event", event)
         return to_stripe(conn, call.act, [found])[0]
 

@@ -21,6 +21,7 @@ from postpaid.api import facade
 from postpaid.api.authentication import SessionAuthenticator
 from postpaid.api.facade import validate
 from postpaid.api.forms import parse_form, parse_json
+from postpaid.api.gathering import Gatherer
 from postpaid.api.params import Id, Params
 from postpaid.api.requests import (
     Request,
@@ -32,7 +33,6 @@ from postpaid.api.requests import (
 from postpaid.api.routing import Router
 from postpaid.api.stripe.errors import render, render_unexpected
 from postpaid.api.stripe.expand import plan
-from postpaid.api.stripe.gathering import Gatherer
 from postpaid.api.stripe.routes import Call, Route, Routes
 from postpaid.billing import manage_sessions
 from postpaid.billing.gather_usage import Waiting

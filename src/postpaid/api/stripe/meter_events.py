@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from postpaid.api.gathering import Usage
 from postpaid.api.params import Params, Text, TextMap, Timestamp
-from postpaid.api.stripe.routes import Call, Routes, Usage
+from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.check_usage import Reported, milliseconds
 from postpaid.billing.perform import Act
 from postpaid.billing.record_usage import Recorded

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from postpaid.api.paid_changes import made
 from postpaid.api.params import Params, Timestamp
 from postpaid.api.stripe import subscription_shapes
 from postpaid.api.stripe.routes import Call, Routes
-from postpaid.api.stripe.subscription_changes import AnchorChange, as_object, made
+from postpaid.api.stripe.subscription_changes import AnchorChange, as_object
 from postpaid.billing import pause as pausing
 from postpaid.billing.decide_pause import Pause, Resumption, UnusedTimeFrom
 from postpaid.core.changes import ProrationBehavior

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from postpaid.api.instants import seconds
 from postpaid.api.params import AMOUNT_MAX, Id, Integer, Metadata, Params, TimeRange, merge_metadata
-from postpaid.api.stripe.charges import attempt_id_of
 from postpaid.api.stripe.expand import expandable, includable, loaded, loader
 from postpaid.api.stripe.lists import ListParams, listing
 from postpaid.api.stripe.routes import Call, Routes
@@ -21,6 +20,7 @@ from postpaid.core.values import replace
 from postpaid.storage import refunds
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Rows
+from postpaid.storage.payments import attempt_id_of
 
 routes = Routes("Refunds")
 

@@ -23,9 +23,7 @@ from postpaid.api.calls import Object
 from postpaid.api.params import Params
 from postpaid.api.stripe.errors import render
 from postpaid.api.stripe.expand import Plan, expand, loaded
-from postpaid.billing.check_usage import Reported
-from postpaid.billing.perform import Act, Answer
-from postpaid.billing.record_usage import Recorded
+from postpaid.billing.perform import Answer
 from postpaid.core.errors import PaymentFailed
 from postpaid.core.values import replace
 from postpaid.storage.database import Connection
@@ -59,18 +57,6 @@ class Call(calls.Call):
                 if kind != "charge":
                     shown[kind] = loaded(conn, self.act, kind, [key]).get(key)
         return replace(answer, body={"error": answer.body["error"] | shown})
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a gathered route's handler returns: events to record, and how to answer then.
-
-    ``silent``: the answer does not tell what was rejected, which is then told in a report.
-    """
-
-    reported: Reported
-    respond: Callable[[Connection, Act, Recorded], Mapping[str, Any]]
-    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -14,7 +14,6 @@ from postpaid.api.stripe import discounts as stripe_discounts
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.inline_prices import ExtraPriceData, ItemPriceData, with_prices
 from postpaid.api.stripe.limits import ItemLimitFields, item_limits_from_stripe
-from postpaid.api.stripe.routes import Call
 from postpaid.billing import change as changing
 from postpaid.billing.change import Changed
 from postpaid.billing.change_discounts import rediscount_items
@@ -293,35 +292,3 @@ def items_from_stripe(
         )
         for i, change in enumerate(changes)
     ]
-
-
-def made(
-    call: Call,
-    begin: Callable[[Connection], Changed],
-    show: Callable[[Connection], dict[str, Any]],
-) -> dict[str, Any]:
-    """Begin the change in one transaction, pay for it after that, and show what there is then."""
-
-    def write(conn: Connection) -> dict[str, Any]:
-        changed = begin(conn)
-        return {
-            "subscription": changed.subscription_id,
-            "invoice": changed.invoice_id,
-            "attempts": changed.attempt_ids,
-            "payment": changed.payment,
-        }
-
-    def finish(begun: dict[str, Any]) -> dict[str, Any]:
-        changing.finish(
-            call.database,
-            call.act,
-            Changed(
-                begun["subscription"],
-                begun["invoice"],
-                begun["attempts"],
-                ChangePayment(begun["payment"]),
-            ),
-        )
-        return call.read(show)
-
-    return call.write_then(write, finish)

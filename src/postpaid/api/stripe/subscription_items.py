@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from postpaid.api.paid_changes import made
 from postpaid.api.params import Boolean, Id, Metadata
 from postpaid.api.stripe.discounts import Discounts, TaxRateIds
 from postpaid.api.stripe.expand import loader
@@ -17,7 +18,6 @@ from postpaid.api.stripe.subscription_changes import (
     PaymentFields,
     Quantity,
     items_from_stripe,
-    made,
 )
 from postpaid.api.stripe.subscription_shapes import render_many
 from postpaid.billing import change as changing

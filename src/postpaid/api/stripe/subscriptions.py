@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Len, MaxLen
 
+from postpaid.api.paid_changes import made
 from postpaid.api.params import (
     Boolean,
     Currency,
@@ -47,7 +48,6 @@ from postpaid.api.stripe.subscription_changes import (
     change_now,
     extra_from_stripe,
     is_change,
-    made,
 )
 from postpaid.api.stripe.subscription_shapes import one, render_many
 from postpaid.billing import subscribe

@@ -18,6 +18,7 @@ from postpaid.api.stripe.pages import invalid_page, neighbours, page_of
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.billing.report_rejections import ErrorReport
+from postpaid.core.deliveries import FRAME_ONLY, Facade, is_known
 from postpaid.core.errors import NotFound
 from postpaid.storage import events
 from postpaid.storage.database import Connection
@@ -111,6 +112,7 @@ def list_(call: Call, params: ThinEventList) -> dict[str, Any]:
                 call.act.account_id,
                 page,
                 types=None if params.types is None else _stored_types(params.types),
+                unknown=FRAME_ONLY,
                 object_id=params.object_id,
                 created_from=created_from,
                 created_before=created_before,
@@ -131,7 +133,7 @@ def retrieve(call: Call, event: str) -> dict[str, Any]:
 
     def read(conn: Connection) -> dict[str, Any]:
         found = events.find(conn, call.act.account_id, event)
-        if found is None:
+        if found is None or not is_known(Facade.STRIPE, found.type):
             raise NotFound.of("event", event)
         return with_changes(conn, call.act, [found])[0]
 

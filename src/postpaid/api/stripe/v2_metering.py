@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from annotated_types import Len
 
+from postpaid.api.gathering import Usage
 from postpaid.api.instants import iso
 from postpaid.api.params import Instant, Params, Text, TextMap
-from postpaid.api.stripe.routes import Call, Routes, Usage
+from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_sessions
 from postpaid.billing.check_usage import Reported, identifier_from, instant, milliseconds
 from postpaid.billing.manage_sessions import IssuedSession

@@ -25,7 +25,7 @@ from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing import manage_webhook_endpoints, redeliver
 from postpaid.billing.manage_webhook_endpoints import OVERLAP_MAX
 from postpaid.core.deliveries import EndpointStatus, Facade, Payload, is_type
-from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.errors import InvalidRequest
 from postpaid.core.values import replace
 from postpaid.storage import webhook_endpoints
 from postpaid.storage.database import Connection
@@ -110,10 +110,8 @@ def retrieve(call: Call, webhook_endpoint: str) -> dict[str, Any]:
     """Retrieve a webhook endpoint."""
 
     def read(conn: Connection) -> dict[str, Any]:
-        found = webhook_endpoints.load(conn, call.act.account_id, [webhook_endpoint])
-        if webhook_endpoint not in found:
-            raise NotFound.of("webhook endpoint", webhook_endpoint)
-        return to_stripe(found[webhook_endpoint], livemode=call.act.livemode)
+        found = manage_webhook_endpoints.find_endpoint(conn, call.act, webhook_endpoint)
+        return to_stripe(found, livemode=call.act.livemode)
 
     return call.read(read)
 
@@ -148,7 +146,9 @@ def list_(call: Call, params: ListParams) -> dict[str, Any]:
     return call.read(
         lambda conn: listing(
             URL,
-            webhook_endpoints.list_page(conn, call.act.account_id, params.page),
+            webhook_endpoints.list_page(
+                conn, call.act.account_id, params.page, facade=Facade.STRIPE
+            ),
             lambda each: to_stripe(each, livemode=call.act.livemode),
         )
     )

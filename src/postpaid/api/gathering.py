@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
+from postpaid.billing.check_usage import Reported
 from postpaid.billing.gather_usage import Waiting, gather_usage
-from postpaid.billing.perform import Answer
-from postpaid.storage.database import Database
+from postpaid.billing.perform import Act, Answer
+from postpaid.billing.record_usage import Recorded
+from postpaid.storage.database import Connection, Database
 
 AT_ONCE = 1  # transactions under way in a process: a second makes both smaller, and it no faster
 EVENTS_MAX = 5_000  # in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a gathered route's handler returns: events to record, and how to answer then.
+
+    ``silent``: the answer does not tell what was rejected, which is then told in a report.
+    """
+
+    reported: Reported
+    respond: Callable[[Connection, Act, Recorded], Mapping[str, Any]]
+    silent: bool = False
 
 
 class Gatherer:

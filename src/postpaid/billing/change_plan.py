@@ -1,0 +1,164 @@
+"""Give a subscription another product in the place of its plan's: at once, or at the period's end.
+
+What waits for the end of the period is a phase of the subscription's schedule. A schedule that was
+there before makes way for the change, whose product goes on from then: nobody asked for the old
+one's phases with the new product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from postpaid.billing import change as changing
+from postpaid.billing.change import Changed
+from postpaid.billing.manage_schedules import (
+    create_from_subscription,
+    release_schedule,
+    update_schedule,
+)
+from postpaid.billing.offer import offered_price
+from postpaid.billing.perform import Act
+from postpaid.billing.subscribe import lock
+from postpaid.core.catalog import Price
+from postpaid.core.changes import Change, ItemChange, ProrationBehavior
+from postpaid.core.errors import ActionNotAllowed, NotFound
+from postpaid.core.plans import (
+    ChangeTiming,
+    ScheduledChange,
+    check_plan,
+    plan_of,
+    scheduled_change,
+    timing_of,
+)
+from postpaid.core.schedules import AskedPhase, EndBehavior, Phase
+from postpaid.core.subscriptions import RENEWING, Item, Subscription
+from postpaid.core.values import replace
+from postpaid.storage import catalog, subscription_schedules
+from postpaid.storage.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """Another product asked for; ``timing`` None is as ``timing_of`` says."""
+
+    product_id: str
+    proration: ProrationBehavior = ProrationBehavior.CREATE_PRORATIONS
+    timing: ChangeTiming | None = None
+
+
+def change_plan(conn: Connection, act: Act, subscription_id: str, asked: PlanChange) -> Changed:
+    """Change the plan's product; ``change.finish`` collects an invoice of that after the commit.
+
+    The product that it has is no change, whatever it costs by now. A change that waited makes way.
+    Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault, and what ``change``
+    raises.
+    """
+    # Read.
+    before, _ = lock(conn, act, subscription_id)
+    price = offered_price(conn, act, asked.product_id, currency=before.currency)
+    prices = catalog.load_prices(
+        conn, act.account_id, {price.id, *(item.price_id for item in before.items)}
+    )
+
+    # Decide.
+    check_plan(price)
+    plan = plan_of(before, prices)
+    now = prices[plan.price_id]
+    if now.product_id == price.product_id:
+        return Changed(subscription_id)
+    timing = asked.timing or timing_of(before, now, price)
+    if timing == ChangeTiming.PERIOD_END and before.status not in RENEWING:
+        raise ActionNotAllowed(
+            f"A subscription that is {before.status} has no period at whose end it could change."
+        )
+
+    # Write.
+    if before.schedule_id is not None:
+        release_schedule(conn, act, before.schedule_id, keeps_end=True)
+    if timing == ChangeTiming.AT_ONCE:
+        items = [ItemChange(plan.id, price.id, quantity=None if now.metered else plan.quantity)]
+        change = Change(before.id, items=items, proration=asked.proration)
+        return changing.change(conn, act, [change], on_session=True)[0]
+    _schedule(conn, act, before, plan, price, asked.proration)
+    return Changed(subscription_id)
+
+
+def _schedule(
+    conn: Connection,
+    act: Act,
+    before: Subscription,
+    plan: Item,
+    price: Price,
+    proration: ProrationBehavior,
+) -> None:
+    schedule = create_from_subscription(conn, act, before.id)
+    [running] = schedule.phases
+    items = tuple(
+        replace(each, price_id=price.id, quantity=each.quantity or 1)
+        if each.price_id == plan.price_id
+        else each
+        for each in running.items
+    )
+    then = _fields(running) | {"items": items, "trial_end_at": None, "proration": proration}
+    phases = [
+        AskedPhase(_fields(running), running.start_at, plan.period_end),
+        AskedPhase(then, duration=price.recurrence),
+    ]
+    update_schedule(conn, act, schedule.id, {}, phases, proration=proration)
+
+
+def drop_scheduled_change(conn: Connection, act: Act, subscription_id: str) -> Subscription:
+    """Let the subscription keep its product when the period ends; the one it was to have.
+
+    Raises ``NotFound`` where no change waits.
+    """
+    before, _ = lock(conn, act, subscription_id)
+    change = scheduled_changes(conn, act, [before]).get(subscription_id)
+    if change is None:
+        raise NotFound.of("scheduled change of subscription", subscription_id)
+    [schedule] = subscription_schedules.load(conn, act.account_id, [change.schedule_id]).values()
+    kept = schedule.phases[: change.phase_index]
+    if len(kept) - 1 == schedule.phase_index:
+        release_schedule(conn, act, schedule.id, keeps_end=True)
+    else:
+        asked = [AskedPhase(_fields(each), each.start_at, each.end_at) for each in kept]
+        update_schedule(
+            conn,
+            act,
+            schedule.id,
+            {"end_behavior": EndBehavior.RELEASE},
+            asked,
+            proration=ProrationBehavior.NONE,
+        )
+    return lock(conn, act, subscription_id)[0]
+
+
+def scheduled_changes(
+    conn: Connection, act: Act, shown: Sequence[Subscription]
+) -> dict[str, ScheduledChange]:
+    """The change of product that waits, of each subscription that has one, by its id.
+
+    Two statements, and none where there is no schedule.
+    """
+    ids = [each.schedule_id for each in shown if each.schedule_id]
+    if not ids:
+        return {}
+    schedules = subscription_schedules.load(conn, act.account_id, ids)
+    phases = [phase for each in schedules.values() for phase in each.phases]
+    price_ids = {item.price_id for phase in phases for item in phase.items}
+    price_ids |= {item.price_id for each in shown for item in each.items}
+    prices = catalog.load_prices(conn, act.account_id, price_ids)
+    found = {
+        each.id: scheduled_change(each, schedules[each.schedule_id], prices)
+        for each in shown
+        if each.schedule_id in schedules
+    }
+    return {key: change for key, change in found.items() if change is not None}
+
+
+def _fields(phase: Phase) -> dict[str, Any]:
+    """What the phase says beside its dates."""
+    names = [each.name for each in fields(phase) if each.name not in ("start_at", "end_at")]
+    return {name: getattr(phase, name) for name in names}
