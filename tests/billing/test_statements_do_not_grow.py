@@ -19,6 +19,7 @@ from postpaid.billing.audit import audit
 from postpaid.billing.bill_thresholds import bill_reached
 from postpaid.billing.change import change
 from postpaid.billing.compose import compose
+from postpaid.billing.decide_pause import Pause
 from postpaid.billing.draft_invoices import NewInvoice, create_invoice
 from postpaid.billing.drop_updates import expire_updates
 from postpaid.billing.edit_lines import add_lines
@@ -32,6 +33,7 @@ from postpaid.billing.pass_time import (
     finalize_due_drafts,
     settle_abandoned,
 )
+from postpaid.billing.pause import pause, resume_due
 from postpaid.billing.pay import finalize_now
 from postpaid.billing.price_items import Asking
 from postpaid.core.changes import Change, ChangePayment, ItemChange, ProrationBehavior
@@ -242,6 +244,17 @@ def never_begun(life: Life, many: int) -> None:
     assert {each.status.value for each in life.world.subscriptions()} == {"incomplete_expired"}
 
 
+def paused(life: Life, many: int) -> None:
+    """Pauses that end by themselves."""
+    world = life.world
+    with world.database.transaction() as conn:
+        for each in world.subscription_ids:
+            pause(conn, world.at(START + HOUR), each, Pause(resumes_at=FEBRUARY_15))
+    life.passes("resume", FEBRUARY_15, resume_due, many)
+    assert {each.status.value for each in world.subscriptions()} == {"active"}
+    assert {each.anchor_at for each in world.subscriptions()} == {FEBRUARY_15}
+
+
 LIVES: dict[str, tuple[Callable[[Life, int], None], dict[str, Any]]] = {
     "paying": (paying, {}),
     "owing": (owing, {"card": "pm_card_chargeCustomerFail"}),
@@ -249,6 +262,7 @@ LIVES: dict[str, tuple[Callable[[Life, int], None], dict[str, Any]]] = {
     "reaching": (reaching, {"threshold": 100}),
     "withheld": (withheld, {}),
     "never begun": (never_begun, {}),
+    "paused": (paused, {}),
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lines import NOW, a_draft
 from lines import a_line as line
-from postpaid.core.adjusting import Applied, TaxReason, adjusted, percent_of, spread
+from postpaid.core.adjusting import Applied, TaxReason, adjusted, parts_off, percent_of, spread
 from postpaid.core.discounts import Coupon, Duration
 from postpaid.core.invoicing import with_lines
 from postpaid.core.tax_rates import TaxRate
@@ -94,6 +94,24 @@ def test_a_discount_of_one_product_leaves_the_others():
 )
 def test_lines_that_no_discount_is_taken_off(more):
     assert adjust(draft([line(1000, **more)]), percent("25"), off(100)).total == 1000
+
+
+def test_a_percentage_comes_to_no_more_than_its_most_which_is_spread():
+    capped = percent("50", max_amount_off=300, max_amount_off_currency="usd")
+    invoice = adjust(draft([line(1000), line(2000, 1)]), capped)
+    assert [each.discounts for each in invoice.lines] == [{"di_percent": 100}, {"di_percent": 200}]
+    assert adjust(draft([line(600)]), capped).total == 300
+    elsewhere = percent("50", max_amount_off=300, max_amount_off_currency="eur")
+    assert adjust(draft([line(1000)]), elsewhere).total == 1000
+
+
+def test_a_coupon_takes_nothing_off_too_small_an_order():
+    terms = {"minimum_amount": 1500, "minimum_amount_currency": "usd"}
+    assert adjust(draft([line(1499)]), percent("10", **terms)).total == 1499
+    assert adjust(draft([line(1000), line(500, 1)]), percent("10", **terms)).total == 1350
+    # The order is what it came to before anything was taken off.
+    assert adjust(draft([line(1500)]), off(500), percent("10", **terms)).total == 900
+    assert adjust(draft([line(-600), line(2000, 1)]), percent("10", **terms)).total == 1400
 
 
 def test_credit_takes_no_discount():
@@ -291,3 +309,25 @@ def test_totals_are_the_sums_of_the_lines(kinds, terms, taxes):
     assert invoice.total == invoice.subtotal - (sum(by_discount.values()) - own) + on_top
     assert invoice.amount_due == max(0, invoice.total)
     assert adjust(invoice, *discounts, rates=rates, lines=[percent("12.5", "di_own")]) == invoice
+
+
+@given(
+    percentages,
+    st.integers(1, 10**6),
+    st.lists(st.integers(1, 10**9), min_size=1, max_size=8),
+)
+def test_a_capped_percentage_takes_the_less_of_the_two_and_no_more_than_there_is(
+    percentage, most, over
+):
+    free = Coupon("c", Duration.FOREVER, NOW, percent_off=percentage)
+    capped = Coupon(
+        "c",
+        Duration.FOREVER,
+        NOW,
+        percent_off=percentage,
+        max_amount_off=most,
+        max_amount_off_currency="usd",
+    )
+    parts = parts_off(capped, "usd", over, order=sum(over))
+    assert sum(parts) == min(most, sum(parts_off(free, "usd", over, order=sum(over))))
+    assert all(0 <= part <= each for part, each in zip(parts, over, strict=True))

@@ -17,6 +17,13 @@ USED: dict[str, Any] = {
     "line_id": "il_1",
 }
 
+PHASE_OF_ITS_OWN: dict[str, Any] = {
+    "product_id": None,
+    "subscription_id": "sub_1",
+    "price_id": "price_1",
+    "base_price_id": "price_1",
+}
+
 # A row of this table, with these values beside the sound ones, breaks this constraint.
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("accounts_id_once", "accounts", {"account_id": -2, "name": "Hooli"}),
@@ -46,6 +53,69 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         "accounts_reminder_days",
         "accounts",
         {"account_id": -2, "id": "acct_2", "name": "Hooli", "reminder_days": [7, 0]},
+    ),
+    ("price_phases_ordinal_once", "price_phases", {"id": "phase_2"}),
+    (
+        "price_phases_account_id_product_id_fkey",
+        "price_phases",
+        {"id": "phase_2", "product_id": "prod_none"},
+    ),
+    (
+        "price_phases_account_id_subscription_id_fkey",
+        "price_phases",
+        {"id": "phase_2", **PHASE_OF_ITS_OWN, "subscription_id": "sub_none"},
+    ),
+    (
+        "price_phases_account_id_price_id_fkey",
+        "price_phases",
+        {"id": "phase_2", **PHASE_OF_ITS_OWN, "price_id": "price_none"},
+    ),
+    (
+        "price_phases_account_id_base_price_id_fkey",
+        "price_phases",
+        {"id": "phase_2", **PHASE_OF_ITS_OWN, "base_price_id": "price_none"},
+    ),
+    (
+        "price_phases_of_a_product_or_a_subscription",
+        "price_phases",
+        {"product_id": None},
+    ),
+    (
+        "price_phases_of_a_product_or_a_subscription",
+        "price_phases",
+        {"subscription_id": "sub_1", "price_id": "price_1", "base_price_id": "price_1"},
+    ),
+    ("price_phases_pricing_type", "price_phases", {"pricing_type": "tiered", "amount": None}),
+    ("price_phases_amount_iff_static", "price_phases", {"amount": None}),
+    ("price_phases_amount_iff_static", "price_phases", {"amount": -1}),
+    ("price_phases_discount_iff_relative", "price_phases", {"discount_percentage": 5}),
+    (
+        "price_phases_discount_iff_relative",
+        "price_phases",
+        {"pricing_type": "relative", "amount": None, "discount_percentage": 101},
+    ),
+    ("price_phases_period_count", "price_phases", {"period_count": 0}),
+    (
+        "price_phases_prices_iff_of_a_subscription",
+        "price_phases",
+        {"product_id": None, "subscription_id": "sub_1", "price_id": "price_1"},
+    ),
+    ("price_phases_prices_iff_of_a_subscription", "price_phases", {"price_id": "price_1"}),
+    (
+        "price_phases_end_after_they_start",
+        "price_phases",
+        {**PHASE_OF_ITS_OWN, "started_at": NOW, "ended_at": NOW - HOUR},
+    ),
+    ("price_phases_only_of_subscriptions_start", "price_phases", {"started_at": NOW}),
+    ("subscriptions_resume_only_from_a_pause", "subscriptions", {"resumes_at": NOW}),
+    ("subscription_changes_kind", "subscription_changes", {"kind": "sidegrade"}),
+    ("subscription_changes_proration", "subscription_changes", {"proration": "some"}),
+    ("subscription_changes_settlement", "subscription_changes", {"settlement": "later"}),
+    ("subscription_changes_invoice_iff_at_once", "subscription_changes", {"invoice_id": "in_1"}),
+    (
+        "subscription_changes_invoice_iff_at_once",
+        "subscription_changes",
+        {"settlement": "at_once"},
     ),
     ("retry_schedules_kind", "retry_schedules", {"kind": "sometimes"}),
     ("retry_schedules_window", "retry_schedules", {"kind": "window", "window": "a_year"}),
@@ -184,6 +254,33 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         "credit_grants",
         {"id": "credgr_9", "customer_id": "cus_2"},
     ),
+    ("unit_credits_never_overdrawn", "unit_credits", {"used": 101}),
+    ("unit_credits_never_overdrawn", "unit_credits", {"used": -1}),
+    ("unit_credits_never_overdrawn", "unit_credits", {"granted": 0, "used": 0}),
+    ("unit_credits_expire_after_they_were_made", "unit_credits", {"expires_at": NOW}),
+    (
+        "unit_credits_account_id_customer_id_fkey",
+        "unit_credits",
+        {"id": "uc_9", "customer_id": "cus_2"},
+    ),
+    (
+        "unit_credits_account_id_product_id_fkey",
+        "unit_credits",
+        {"id": "uc_9", "product_id": "prod_2"},
+    ),
+    ("unit_draws_once", "unit_draws", {"id": "ud_9"}),
+    ("unit_draws_quantity_positive", "unit_draws", {"quantity": 0}),
+    ("unit_draws_of_a_window", "unit_draws", {"period_start": NOW}),
+    (
+        "unit_draws_account_id_credit_id_fkey",
+        "unit_draws",
+        {"id": "ud_9", "credit_id": "uc_2", "period_start": NOW - 2 * HOUR},
+    ),
+    (
+        "unit_draws_account_id_meter_id_fkey",
+        "unit_draws",
+        {"id": "ud_9", "meter_id": "mtr_2", "period_start": NOW - 2 * HOUR},
+    ),
     ("credit_transactions_movement", "credit_transactions", {"movement": "credits_lost"}),
     ("credit_transactions_amount_positive", "credit_transactions", {"amount": 0}),
     ("credit_transactions_of_a_line", "credit_transactions", {"movement": "credits_applied"}),
@@ -255,6 +352,36 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("coupons_months_iff_repeating", "coupons", {"duration_in_months": 3}),
     ("coupons_months_iff_repeating", "coupons", {"duration": "twice"}),
     ("coupons_redeemed_at_most", "coupons", {"times_redeemed": 2, "max_redemptions": 1}),
+    ("coupons_status", "coupons", {"status": "lost"}),
+    (
+        "coupons_redeemed_within_a_time",
+        "coupons",
+        {"redeem_from": NOW + HOUR, "redeem_by": NOW + HOUR},
+    ),
+    ("coupons_most_of_a_percentage", "coupons", {"max_amount_off": 100}),
+    (
+        "coupons_most_of_a_percentage",
+        "coupons",
+        {"max_amount_off": 0, "max_amount_off_currency": "usd"},
+    ),
+    (
+        "coupons_most_of_a_percentage",
+        "coupons",
+        {
+            "percent_off": None,
+            "amount_off": 500,
+            "currency": "usd",
+            "max_amount_off": 100,
+            "max_amount_off_currency": "usd",
+        },
+    ),
+    ("coupons_minimum_has_currency", "coupons", {"minimum_amount": 100}),
+    (
+        "coupons_minimum_has_currency",
+        "coupons",
+        {"minimum_amount": 0, "minimum_amount_currency": "usd"},
+    ),
+    ("promotion_codes_by_each_customer", "promotion_codes", {"max_customer_redemptions": 0}),
     ("promotion_codes_active_once", "promotion_codes", {"id": "promo_2", "code": "Welcome"}),
     (
         "promotion_codes_account_id_coupon_id_fkey",
@@ -301,6 +428,21 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("meters_event_time_window_of_what_combines", "meters", {"event_time_window": "month"}),
     ("meters_spans_bounded", "meters", {"accepts_past_s": -1}),
+    (
+        "meters_account_id_price_id_fkey",
+        "meters",
+        {"id": "mtr_2", "event_name": "other", "price_id": "price_9"},
+    ),
+    (
+        "meters_markup_of_a_price",
+        "meters",
+        {"id": "mtr_2", "event_name": "other", "markup_percentage": 1},
+    ),
+    (
+        "meters_markup_of_a_price",
+        "meters",
+        {"id": "mtr_2", "event_name": "other", "price_id": "price_1", "markup_percentage": -1},
+    ),
     ("meters_spans_bounded", "meters", {"accepts_past_s": 315_360_001}),
     ("meters_spans_bounded", "meters", {"accepts_future_s": 43_201}),
     ("meters_spans_bounded", "meters", {"cancels_within_s": -1}),
@@ -379,6 +521,29 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
         {"id": "alrt_2", "gte": None, "percent": 80},
     ),
     ("alert_firings_once", "alert_firings", {"quantity": 200}),
+    ("usage_quotas_account_id_fkey", "usage_quotas", {"account_id": -2, "id": "uq_2"}),
+    (
+        "usage_quotas_account_id_meter_id_fkey",
+        "usage_quotas",
+        {"id": "uq_2", "meter_id": "mtr_2"},
+    ),
+    (
+        "usage_quotas_account_id_customer_id_fkey",
+        "usage_quotas",
+        {"id": "uq_2", "customer_id": "cus_2"},
+    ),
+    ("usage_quotas_quantity_or_amount", "usage_quotas", {"amount": 5}),
+    ("usage_quotas_quantity_or_amount", "usage_quotas", {"quantity": None}),
+    ("usage_quotas_positive", "usage_quotas", {"quantity": 0}),
+    ("usage_quotas_percents", "usage_quotas", {"percents": []}),
+    ("usage_quotas_percents", "usage_quotas", {"percents": [0, 100]}),
+    ("usage_quotas_one_of_a_meter", "usage_quotas", {"id": "uq_2"}),
+    (
+        "usage_quota_marks_account_id_quota_id_fkey",
+        "usage_quota_marks",
+        {"quota_id": "uq_2"},
+    ),
+    ("usage_quota_marks_once", "usage_quota_marks", {"reached_at": NOW + HOUR}),
     (
         "alert_firings_account_id_alert_id_fkey",
         "alert_firings",
@@ -607,6 +772,29 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
             "period_end": NOW,
         },
     ),
+    ("billed_windows_never_overlap", "billed_windows", {"start_at": NOW + HOUR / 2}),
+    ("billed_windows_begin_before_they_end", "billed_windows", {"end_at": NOW}),
+    ("billed_windows_series_id_fkey", "billed_windows", {"series_id": -9}),
+    (
+        "billed_windows_account_id_price_id_fkey",
+        "billed_windows",
+        {"start_at": NOW + HOUR, "end_at": NOW + 2 * HOUR, "price_id": "price_9"},
+    ),
+    (
+        "window_billings_quantity_not_negative",
+        "window_billings",
+        {"obligation": "usage/2", "quantity": -1},
+    ),
+    (
+        "window_billings_account_id_invoice_id_fkey",
+        "window_billings",
+        {"obligation": "usage/2", "invoice_id": "in_9"},
+    ),
+    (
+        "window_billings_series_id_start_at_end_at_fkey",
+        "window_billings",
+        {"obligation": "usage/2", "start_at": NOW + HOUR},
+    ),
 ]
 
 
@@ -658,6 +846,7 @@ ALLOWED: list[tuple[str, dict[str, Any]]] = [
     ("payment_attempts", {"id": "pa_2", "payment_intent_id": "pi_2"}),
     ("prices", {"id": "price_2"}),  # many have no lookup key
     ("invoices", {"id": "in_2"}),  # many drafts have no number
+    ("billed_windows", {"start_at": NOW + HOUR, "end_at": NOW + 2 * HOUR}),  # the next one
 ]
 
 

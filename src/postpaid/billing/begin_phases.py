@@ -194,8 +194,11 @@ def begin_phases(
         _turn(act, each, running[each.subscription_id or ""], sold, turns)
 
     # Write.
-    renewal = {before.id: Terms(effective_at=before.closes_at) for before, _ in turns.switches}
-    write_changed(conn, act, turns.switches, sold, renewal)
+    terms = {
+        before.id: Terms(effective_at=before.closes_at, is_scheduled=True)
+        for before, _ in turns.switches
+    }
+    write_changed(conn, act, turns.switches, sold, terms)
     invoice_items.insert_many(conn, act.account_id, turns.extras)
     announce(
         conn,

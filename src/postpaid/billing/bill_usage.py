@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from postpaid.billing import collect
@@ -55,6 +55,7 @@ from postpaid.storage.usage_totals import Window
 
 ALREADY_BILLED = "usage_already_billed"
 NOTHING_TO_BILL = "nothing_to_bill"
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ def bill_usage(conn: Connection, act: Act, asked: Sequence[NewBillingInvoice]) -
         if customer is None or customer.deleted_at:
             raise NotFound.of("customer", each.customer_id, param="customer")
         check_customer_not_blocked(customer)
-        _check_window(each, customer.now(act.now))
-        by_clock.setdefault(customer.clock_id, []).append(each)
+        ended = _until_now(each, customer.now(act.now))
+        by_clock.setdefault(customer.clock_id, []).append(ended)
     begun: dict[str, Paying] = {}
     for clock_id, some in by_clock.items():
         at = act.at(locked[some[0].customer_id].now(act.now), clock_id)
@@ -412,15 +413,21 @@ def _agreed(customer: Customer, currency: str | None, prices: Sequence[Price]) -
     return currency
 
 
-def _check_window(asked: NewBillingInvoice, now: datetime) -> None:
-    """Raises ``InvalidRequest`` for a window that is none, has not ended, or is too long."""
-    if asked.start >= asked.end:
-        raise InvalidRequest("start_date must be before end_date.", param="start_date")
-    if asked.end > now:
+def _until_now(asked: NewBillingInvoice, now: datetime) -> NewBillingInvoice:
+    """What is asked for, until now at the latest.
+
+    Raises ``InvalidRequest`` for a window that is none, has not ended, or is too long. The second
+    that runs has ended: a caller's "now" may be its last second.
+    """
+    if asked.end > now + SECOND:
         raise InvalidRequest(
             f"end_date must not be in the future: it is {now.isoformat()}, and more may be used "
             f"until {asked.end.isoformat()}.",
             param="end_date",
         )
+    asked = replace(asked, end=min(asked.end, now))
+    if asked.start >= asked.end:
+        raise InvalidRequest("start_date must be before end_date.", param="start_date")
     if asked.end - asked.start > WINDOW_MAX:
         raise InvalidRequest("At most ten years can be billed at once.", param="start_date")
+    return asked

@@ -1,8 +1,7 @@
 """Give a subscription another product in the place of its plan's: at once, or at the period's end.
 
 What waits for the end of the period is a phase of the subscription's schedule. A schedule that was
-there before makes way for the change, whose product goes on from then: nobody asked for the old
-one's phases with the new product.
+there before makes way for the change, and so do price phases to come: they are the old product's.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 
 from postpaid.billing import change as changing
 from postpaid.billing.change import Changed
+from postpaid.billing.copy_phases import carries_out_price_phases, drop_phases, schedule_of
 from postpaid.billing.manage_schedules import (
     create_from_subscription,
     release_schedule,
@@ -21,6 +21,7 @@ from postpaid.billing.manage_schedules import (
 from postpaid.billing.offer import offered_price
 from postpaid.billing.perform import Act
 from postpaid.billing.subscribe import lock
+from postpaid.billing.write_schedules import write
 from postpaid.core.catalog import Price
 from postpaid.core.changes import Change, ItemChange, ProrationBehavior
 from postpaid.core.errors import ActionNotAllowed, NotFound
@@ -32,10 +33,11 @@ from postpaid.core.plans import (
     scheduled_change,
     timing_of,
 )
-from postpaid.core.schedules import AskedPhase, EndBehavior, Phase
+from postpaid.core.price_phases import current, plan_of_running
+from postpaid.core.schedules import AskedPhase, EndBehavior, Phase, Schedule, due_in
 from postpaid.core.subscriptions import RENEWING, Item, Subscription
 from postpaid.core.values import replace
-from postpaid.storage import catalog, subscription_schedules
+from postpaid.storage import catalog, price_phases, subscription_schedules
 from postpaid.storage.database import Connection
 
 
@@ -51,7 +53,8 @@ class PlanChange:
 def change_plan(conn: Connection, act: Act, subscription_id: str, asked: PlanChange) -> Changed:
     """Change the plan's product; ``change.finish`` collects an invoice of that after the commit.
 
-    The product that it has is no change, whatever it costs by now. A change that waited makes way.
+    The product that it has is no change, whatever it costs by now. Phases of another product are
+    for who begins with it, and not copied here.
     Raises ``NotFound`` and ``InvalidRequest`` with the parameter at fault, and what ``change``
     raises.
     """
@@ -75,14 +78,20 @@ def change_plan(conn: Connection, act: Act, subscription_id: str, asked: PlanCha
         )
 
     # Write.
-    if before.schedule_id is not None:
-        release_schedule(conn, act, before.schedule_id, keeps_end=True)
     if timing == ChangeTiming.AT_ONCE:
+        drop_phases(conn, act, subscription_id)
+        _release(conn, act, subscription_id)
         items = [ItemChange(plan.id, price.id, quantity=None if now.metered else plan.quantity)]
         change = Change(before.id, items=items, proration=asked.proration)
         return changing.change(conn, act, [change], on_session=True)[0]
     _schedule(conn, act, before, plan, price, asked.proration)
     return Changed(subscription_id)
+
+
+def _release(conn: Connection, act: Act, subscription_id: str) -> None:
+    subscription, _ = lock(conn, act, subscription_id)
+    if subscription.schedule_id is not None:
+        release_schedule(conn, act, subscription.schedule_id, keeps_end=True)
 
 
 def _schedule(
@@ -93,8 +102,16 @@ def _schedule(
     price: Price,
     proration: ProrationBehavior,
 ) -> None:
-    schedule = create_from_subscription(conn, act, before.id)
-    [running] = schedule.phases
+    """Let a schedule put the price in the place of the plan's at the end of its period.
+
+    A price phase that runs does so until then; those to come are given up.
+    """
+    schedule = schedule_of(conn, act, before)
+    if schedule is None or not carries_out_price_phases(schedule):
+        _release(conn, act, before.id)
+        schedule = _new_schedule(conn, act, before.id)
+    assert schedule.phase_index is not None, "it is a schedule of what runs"
+    *past, running = schedule.phases[: schedule.phase_index + 1]
     items = tuple(
         replace(each, price_id=price.id, quantity=each.quantity or 1)
         if each.price_id == plan.price_id
@@ -102,37 +119,64 @@ def _schedule(
         for each in running.items
     )
     then = _fields(running) | {"items": items, "trial_end_at": None, "proration": proration}
-    phases = [
+    asked = [
+        *(AskedPhase(_fields(each), each.start_at, each.end_at) for each in past),
         AskedPhase(_fields(running), running.start_at, plan.period_end),
         AskedPhase(then, duration=price.recurrence),
     ]
-    update_schedule(conn, act, schedule.id, {}, phases, proration=proration)
+    changed = {"end_behavior": EndBehavior.RELEASE}
+    update_schedule(conn, act, schedule.id, changed, asked, proration=proration)
 
 
-def drop_scheduled_change(conn: Connection, act: Act, subscription_id: str) -> Subscription:
-    """Let the subscription keep its product when the period ends; the one it was to have.
+def _new_schedule(conn: Connection, act: Act, subscription_id: str) -> Schedule:
+    """One of what the subscription is, which carries out the price phase that runs, if one does."""
+    schedule = create_from_subscription(conn, act, subscription_id)
+    found = price_phases.of_subscriptions(conn, act.account_id, [subscription_id])
+    running = current(found[subscription_id])
+    if running is None:
+        return schedule
+    [phase] = schedule.phases
+    carrying = replace(schedule, phases=(replace(phase, price_phase_id=running.id),))
+    write(conn, act, [(schedule, carrying)])
+    return carrying
 
-    Raises ``NotFound`` where no change waits.
+
+def drop_scheduled_change(conn: Connection, act: Act, subscription_id: str) -> None:
+    """Let the subscription keep its product when the period ends, and not have the other one.
+
+    A price phase that runs goes on as long as it was to, and then the base price does. Raises
+    ``NotFound`` where no change waits.
     """
-    before, _ = lock(conn, act, subscription_id)
+    # Read.
+    before, customer = lock(conn, act, subscription_id)
     change = scheduled_changes(conn, act, [before]).get(subscription_id)
-    if change is None:
+    schedule = schedule_of(conn, act, before)
+    if change is None or schedule is None or schedule.phase_index is None:
         raise NotFound.of("scheduled change of subscription", subscription_id)
-    [schedule] = subscription_schedules.load(conn, act.account_id, [change.schedule_id]).values()
-    kept = schedule.phases[: change.phase_index]
-    if len(kept) - 1 == schedule.phase_index:
+    found = price_phases.of_subscriptions(conn, act.account_id, [subscription_id])
+    running = current(found[subscription_id])
+    base_id = running and running.base_price_id
+    base = catalog.load_prices(conn, act.account_id, [base_id or ""]).get(base_id or "")
+
+    # Decide.
+    act_there = act.at(customer.now(act.now), customer.clock_id)
+    kept: Sequence[Phase] = schedule.phases[: change.phase_index]
+    index = schedule.phase_index
+    if running is not None and base is not None:
+        kept, index = plan_of_running(before, running, base, act_there.now), 0
+
+    # Write.
+    if len(kept) - 1 == index:
         release_schedule(conn, act, schedule.id, keeps_end=True)
-    else:
-        asked = [AskedPhase(_fields(each), each.start_at, each.end_at) for each in kept]
-        update_schedule(
-            conn,
-            act,
-            schedule.id,
-            {"end_behavior": EndBehavior.RELEASE},
-            asked,
-            proration=ProrationBehavior.NONE,
-        )
-    return lock(conn, act, subscription_id)[0]
+        return
+    after = replace(
+        schedule,
+        phases=tuple(kept),
+        phase_index=index,
+        due_at=due_in(kept, index, act_there.now),
+        end_behavior=EndBehavior.RELEASE,
+    )
+    write(conn, act_there, [(schedule, after)])
 
 
 def scheduled_changes(

@@ -215,4 +215,5 @@ def _part(recorded: Recorded, start: int, end: int) -> Recorded:
         if recorded.errors
         else {},
         recorded.meter_by_name,
+        recorded.received_ms[start:end],
     )

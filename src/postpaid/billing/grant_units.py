@@ -54,7 +54,7 @@ def grant_units(conn: Connection, act: Act, asked: NewUnitCredit) -> UnitCredit:
             param="customer",
         )
     credit = UnitCredit(
-        id=act.new_id("ug"),
+        id=act.new_id("uc"),
         customer_id=customer.id,
         clock_id=customer.clock_id,
         product_id=asked.product_id,
@@ -69,5 +69,7 @@ def grant_units(conn: Connection, act: Act, asked: NewUnitCredit) -> UnitCredit:
 
     # Write.
     unit_credits.insert(conn, act.account_id, credit)
+    if credit.is_limited:
+        unit_credits.limit_usage(conn, act.account_id, customer.id)
     announce(conn, act, [Announcement("unit_credit.created", "unit_credit", credit.id, credit)])
     return credit

@@ -27,6 +27,7 @@ class Terms:
     is_billed: bool = False  # whether anything is credited or charged, even if that is 0 together
     invoice_id: str | None = None
     effective_at: datetime | None = None
+    is_scheduled: bool = False  # a schedule's phase began with a renewal
 
 
 AS_IT_RENEWS = Terms()
@@ -81,7 +82,7 @@ def _logged(
     return SubscriptionChange(
         id=act.new_id("sub_change"),
         subscription_id=after.id,
-        kind=kind_of(was, becomes, sold),
+        kind=kind_of(was, becomes, sold, scheduled=terms.is_scheduled),
         proration=terms.proration,
         settlement=settlement,
         settles_at=settles_at,

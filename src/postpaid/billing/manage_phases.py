@@ -23,6 +23,7 @@ from postpaid.core.price_phases import (
     PricePhase,
     current,
     edited,
+    leads_to,
     phase_of,
     planned,
     sold_item,
@@ -99,6 +100,8 @@ def edit_subscription_phases(
     before = price_phases.of_subscriptions(conn, act.account_id, [subscription_id])[subscription_id]
     running, item = current(before), sold_item(subscription)
     base_id = running.base_price_id if running and running.base_price_id else item.price_id
+    if schedule is not None and not leads_to(schedule, base_id):
+        raise ActionNotAllowed("This subscription is to have another product: cancel that first.")
     base: Price = catalog.load_prices(conn, act.account_id, [base_id])[base_id]
 
     # Decide.

@@ -15,7 +15,7 @@ from postpaid.billing import manage_catalog
 from postpaid.billing.announce import Announcement, announce, changes
 from postpaid.billing.manage_meters import new_meter
 from postpaid.billing.perform import Act
-from postpaid.core.catalog import Price, UsageType
+from postpaid.core.catalog import Price, Product, UsageType
 from postpaid.core.errors import NotFound
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
@@ -94,6 +94,20 @@ def set_price(conn: Connection, act: Act, before: Meter, asked: AskedPrice) -> M
             said = changes(former, archived)
             announce(conn, act, [Announcement("price.updated", "price", former.id, archived, said)])
     return after
+
+
+def rename_product(conn: Connection, act: Act, before: Meter, after: Meter) -> None:
+    """Let the product of the meter's price be named after it still, if it was: invoices say so."""
+    if after.price_id is None or after.display_name == before.display_name:
+        return
+    price = catalog.find_price(conn, act.account_id, after.price_id)
+    assert price is not None, "a meter's price is never deleted"
+
+    def change(product: Product) -> Product:
+        named_after_it = product.name == before.display_name
+        return replace(product, name=after.display_name) if named_after_it else product
+
+    manage_catalog.update_product(conn, act, price.product_id, change)
 
 
 def _priced(conn: Connection, act: Act, meter: Meter, asked: AskedPrice) -> Meter:

@@ -24,6 +24,7 @@ from postpaid.billing.check_usage import (
 )
 from postpaid.billing.perform import Act
 from postpaid.billing.roll_up import apply, bucket_of, roll_up
+from postpaid.billing.stop_usage import stop_usage
 from postpaid.billing.watch_usage import watch_windows
 from postpaid.core.errors import AlreadyExists, BillingError
 from postpaid.core.metering import Aggregation
@@ -61,7 +62,8 @@ class Recorded:
 
     ``references`` are the identifiers, ours where none was given. ``occurred_ms`` is when what is
     stored occurred, in milliseconds since the epoch, 0 where nothing is. ``errors`` says by place
-    why an event was not accepted. ``meter_by_name`` are the meters of all the events' names.
+    why an event was not accepted. ``meter_by_name`` are the meters of all the events' names, and
+    ``received_ms`` is when what is accepted now arrived, by its customer's time.
     """
 
     kinds: list[OutcomeKind]
@@ -69,6 +71,7 @@ class Recorded:
     occurred_ms: list[int]
     errors: dict[int, BillingError]
     meter_by_name: Mapping[str, Meter] = field(default_factory=dict)
+    received_ms: list[int] = field(default_factory=list)
 
 
 def record_usage(
@@ -101,12 +104,18 @@ def record_usage(
     checked, references, errors = check_usage(
         act, reported, meter_by_name, series_by_pair, backfill=backfill
     )
+    if backfill_id is None and any(each.is_limited for each in series_by_pair.values()):
+        by_id = {meter.id: meter for meter in meter_by_name.values()}
+        stopped = stop_usage(conn, act, checked, by_id)
+        errors |= {checked.places[i]: error for i, error in stopped.items()}
+        checked = _at(checked, [i for i in range(len(checked.places)) if i not in stopped])
     recorded = Recorded(
         kinds=[OutcomeKind.ACCEPTED] * len(references),
         references=references,
         occurred_ms=[0] * len(references),
         errors=errors,
         meter_by_name=meter_by_name,
+        received_ms=[0] * len(references),
     )
     for place in errors:
         recorded.kinds[place] = OutcomeKind.REJECTED
@@ -123,8 +132,11 @@ def record_usage(
         _tell_repeats(conn, act, reported, recorded, new, refused, repeated, actors)
     else:
         stored = new
-    for place, occurred_ms in zip(stored.places, stored.occurred_ms, strict=True):
+    for place, occurred_ms, received_ms in zip(
+        stored.places, stored.occurred_ms, stored.received_ms, strict=True
+    ):
         recorded.occurred_ms[place] = occurred_ms
+        recorded.received_ms[place] = received_ms
     if backfill_id is None and stored.places:
         watched = _count(conn, act, stored, meter_by_id)
         if watched:

@@ -118,6 +118,19 @@ def apply(
     return watched
 
 
+def move(
+    conn: Connection, gone: Flipped, come: Flipped, aggregations: Mapping[int, Aggregation]
+) -> list[Watched]:
+    """Move the totals by an event that says something else now: all hours first, then windows."""
+    tally = Tally()
+    tally.take(conn, [gone])
+    tally.add(conn, [come], aggregations)
+    watched = tally.write(conn)
+    if aggregations[gone.series_id] in OF_ONE_EVENT:
+        usage_corrections.recompute(conn, {(gone.series_id, gone.occurred_ms // HOUR_MS)})
+    return watched
+
+
 def bucket_of(series_id: int, occurred_ms: int, event_time_window: str) -> Bucket:
     """The UTC hour or day of which, with this event time window, only the last event counts."""
     length = BUCKET_MS[event_time_window]

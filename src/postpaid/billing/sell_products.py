@@ -40,7 +40,7 @@ def items_of_products(
     and no currency (Frame). Raises ``NotFound``, and ``InvalidRequest`` for a product that is
     inactive, or has no plain default price. Two statements, or none for nothing.
     """
-    offers = _offers(conn, act, {(*each.param, "product"): each.product_id for each in asked})
+    offers = _offers(conn, act, [(each.product_id, (*each.param, "product")) for each in asked])
     return [
         NewInvoiceItem(
             asking=Asking(
@@ -78,7 +78,7 @@ def change_product_line(
     given: set[str] = set()
     asking, description = Asking(quantity=counted), None
     if product_id is not None:
-        offer = _offers(conn, act, {("product",): product_id})[product_id]
+        offer = _offers(conn, act, [(product_id, ("product",))])[product_id]
         asking = Asking(
             unit_amount=offer.unit_amount,
             product_id=product_id,
@@ -100,15 +100,15 @@ class _Offer:
     description: str
 
 
-def _offers(conn: Connection, act: Act, asked: Mapping[Path, str]) -> dict[str, _Offer]:
-    """What the products that are asked for cost and say, by product."""
+def _offers(conn: Connection, act: Act, asked: Sequence[tuple[str, Path]]) -> dict[str, _Offer]:
+    """What the products cost and say, by product; each is asked for somewhere in the request."""
     if not asked:
         return {}
-    products = catalog.load_products(conn, act.account_id, set(asked.values()))
+    products = catalog.load_products(conn, act.account_id, {key for key, _ in asked})
     defaults = {each.default_price_id for each in products.values() if each.default_price_id}
     prices = catalog.load_prices(conn, act.account_id, defaults) if defaults else {}
     offers: dict[str, _Offer] = {}
-    for at, product_id in asked.items():
+    for product_id, at in asked:
         product = products.get(product_id)
         if product is None:
             raise NotFound.of("product", product_id, param=at)

@@ -17,6 +17,7 @@ from postpaid.billing.announce import (
 )
 from postpaid.billing.cancel import expire
 from postpaid.billing.check_blocked import check_customer_not_blocked
+from postpaid.billing.check_not_billed import check_not_billed
 from postpaid.billing.check_sold import NewSubscription, PaymentBehavior, read_catalog
 from postpaid.billing.choose_method import check_payment_method, check_payment_methods
 from postpaid.billing.decide_start import Started, decide_start, decide_starts
@@ -122,8 +123,10 @@ def subscribe_all(
                 code="resource_missing",
             )
 
-    # Write.
     begun = [each.subscription for each in made]
+    check_not_billed(conn, act, begun, sold)
+
+    # Write.
     said = []
     for subscription in begun:
         buyer = locked[subscription.customer_id]

@@ -15,6 +15,7 @@ from decimal import Decimal
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.perform import Act
 from postpaid.billing.take_stock import measure_at_present
+from postpaid.billing.watch_quotas import watch_quotas
 from postpaid.billing.watch_thresholds import Waits, watch_thresholds
 from postpaid.core.alerts import (
     ALL_TIME_KEY,
@@ -151,7 +152,9 @@ def watch(conn: Connection, act: Act, crossings: Sequence[Crossing]) -> None:
     )
     if new:
         _announce(conn, act, decided, new)
-    alerts.look_at(conn, _look_at(crossings, decided, waiting))
+    counted = {(each.customer_id, each.meter_id) for each in crossings if each.of_all_time}
+    with_quotas = watch_quotas(conn, act, counted) if counted else set()
+    alerts.look_at(conn, _look_at(crossings, decided, waiting, with_quotas))
 
 
 # ─── Reading ─────────────────────────────────────────────────────────────────────────────────
@@ -302,6 +305,7 @@ def _look_at(
     crossings: Sequence[Crossing],
     decided: Sequence[tuple[Crossing, _Billed, Decision]],
     waiting: Waits,
+    with_quotas: set[tuple[str, str]],
 ) -> dict[tuple[int, datetime, datetime], Decimal | None]:
     """The lowest quantity that anything in each window waits for; None where nothing does."""
     waits: dict[tuple[int, datetime, datetime], list[Decimal]] = {
@@ -316,6 +320,8 @@ def _look_at(
             waits[crossing.row].append(ALERT_AT_ONCE)
     for crossing in crossings:
         pair = crossing.customer_id, crossing.meter_id
+        if crossing.of_all_time and pair in with_quotas:
+            waits[crossing.row].append(ALERT_AT_ONCE)
         wait = waiting.of(pair, crossing.start_at, crossing.end_at)
         if wait is not None and not crossing.of_all_time:
             known = crossing.quantity is not None

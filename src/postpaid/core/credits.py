@@ -192,8 +192,9 @@ def uses(invoice: Invoice, grants: Sequence[CreditGrant]) -> list[Use]:
     """How the grants, which are in their order of use, pay for the usage on the draft.
 
     Stripe: only for lines that bill usage, on a subscription's invoice, after discounts and before
-    tax and balance; and on one that bills usage by itself (ours). Lines that give back (a threshold's correction) lower what there is to pay for,
-    and never is more paid than the invoice's lines come to: credit does not turn into balance.
+    tax and balance; and on one that bills usage by itself (ours). Lines that give back (a
+    threshold's correction) lower what there is to pay for, and never is more paid than the
+    invoice's lines come to: credit does not turn into balance.
     """
     if not (invoice.subscription_id or invoice.bills_usage) or not grants:
         return []

@@ -54,6 +54,7 @@ class ChangeKind(StrEnum):
 
     UPGRADE = "upgrade"
     DOWNGRADE = "downgrade"
+    PHASE = "phase"  # a schedule came to another price of the plan's product
     INTERVAL = "interval"  # the plan has other periods, and their amounts compare to nothing
     OTHER = "other"
 
@@ -146,8 +147,12 @@ def _sold_by(subscription: Subscription) -> list[tuple[str, str, int | None]]:
     return [(item.id, item.price_id, item.quantity) for item in subscription.items]
 
 
-def kind_of(before: SoldState, after: SoldState, catalog: Catalog) -> ChangeKind:
-    """What the change from one state to the other is."""
+def kind_of(
+    before: SoldState, after: SoldState, catalog: Catalog, *, scheduled: bool = False
+) -> ChangeKind:
+    """What the change from one state to the other is; ``scheduled``: a schedule made it."""
+    if scheduled and before.plan.product_id == after.plan.product_id:
+        return ChangeKind.PHASE
     was, becomes = catalog[before.plan.price_id].price, catalog[after.plan.price_id].price
     if was.recurrence != becomes.recurrence:
         return ChangeKind.INTERVAL

@@ -14,11 +14,13 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
+from postpaid.core.catalog import Price
+from postpaid.core.cycles import zone_of
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, Path
 from postpaid.core.money import EXACT, plain
 from postpaid.core.periods import Recurrence, boundary, index_at
 from postpaid.core.pricing import MAX_DECIMALS
-from postpaid.core.schedules import FAR, Phase, PhaseItem
+from postpaid.core.schedules import FAR, Phase, PhaseItem, Schedule
 from postpaid.core.subscriptions import Item, Subscription
 from postpaid.core.values import replace
 
@@ -169,23 +171,25 @@ def _check(phases: Sequence[PricePhase], places: Mapping[str, Path]) -> None:
     """Raises ``InvalidRequest`` unless each has its own place and only the last one goes on."""
     if len(phases) > PRICE_PHASES_MAX:
         raise InvalidRequest(f"There can be at most {PRICE_PHASES_MAX} phases.", param="phases")
+    named = list(places)  # of two that do not go together the one named last is at fault
     for before, each in pairwise(phases):
-        pair = sorted((before, each), key=lambda one: one.id not in places)
+        asked = max(before, each, key=lambda one: named.index(one.id) if one.id in named else -1)
+        place = places.get(asked.id, ())
         if before.ordinal == each.ordinal:
             raise InvalidRequest(
                 f"There is a phase with the ordinal {each.ordinal} already.",
-                param=(*places.get(pair[0].id, ()), "ordinal"),
+                param=(*place, "ordinal"),
             )
         if before.started_at is None and each.started_at is not None:
             raise InvalidRequest(
-                f"A phase to come must have an ordinal above {each.ordinal}, which is running.",
-                param=(*places.get(before.id, ()), "ordinal"),
+                f"A phase to come must have an ordinal above {each.ordinal}, whose phase began.",
+                param=(*place, "ordinal"),
             )
         if before.period_count is None and before.ended_at is None:
             raise InvalidRequest(
                 f"The phase with the ordinal {before.ordinal} goes on without end, so that none "
                 "can follow: it needs a period_count.",
-                param=(*places.get(pair[0].id, ()), "period_count"),
+                param=(*place, "period_count" if asked is before else "ordinal"),
             )
 
 
@@ -210,7 +214,9 @@ def planned(
     """
     phases = list(kept)
     index = index_at(subscription.anchor_at, recurrence, start, zone)
-    asked = [(each.price_id or "", each.period_count, each.id) for each in coming]
+    asked: list[tuple[str, int | None, str | None]] = [
+        (each.price_id or "", each.period_count, each.id) for each in coming
+    ]
     if not coming or coming[-1].period_count is not None:
         asked.append((base_price_id, None, None))
     for price_id, count, phase_id in asked:
@@ -224,6 +230,33 @@ def planned(
         phases.append(phase_of(subscription, price_id, start, end, phase_id))
         start = end
     return tuple(phases)
+
+
+def plan_of_running(
+    subscription: Subscription, running: PricePhase, base: Price, now: datetime
+) -> tuple[Phase, ...]:
+    """The running phase for all its periods, in the first of which the plan begins, and the base.
+
+    Where the subscription's periods were counted anew since, it is over with the running period.
+    """
+    assert base.recurrence is not None, "phases come before what recurs"
+    assert running.started_at is not None, "it runs"
+    zone, item = zone_of(subscription), sold_item(subscription)
+    plan = planned(subscription, (), [running], base.id, base.recurrence, zone, running.started_at)
+    if plan[0].end_at > now:
+        return plan
+    whole = phase_of(subscription, item.price_id, item.period_start, item.period_end, running.id)
+    end = item.period_end
+    return planned(subscription, [whole], (), base.id, base.recurrence, zone, end)
+
+
+def leads_to(schedule: Schedule, base_price_id: str) -> bool:
+    """Whether all that is to come of the schedule is price phases and the base price after them."""
+    coming = schedule.phases[(schedule.phase_index or 0) + 1 :]
+    return all(
+        each.price_phase_id is not None or base_price_id in {item.price_id for item in each.items}
+        for each in coming
+    )
 
 
 def phase_of(

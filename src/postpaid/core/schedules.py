@@ -204,10 +204,13 @@ def over(schedule: Schedule, action: ScheduleAction, *, now: datetime) -> Schedu
 
 def with_price_phases(phases: Sequence[Phase], before: Sequence[Phase]) -> tuple[Phase, ...]:
     """``phases``, of which those that begin and sell as one did ``before`` carry out the same."""
-    ids = {(each.start_at, each.items): each.price_phase_id for each in before}
-    return tuple(
-        replace(each, price_phase_id=ids.get((each.start_at, each.items))) for each in phases
-    )
+    known = {each.start_at: each for each in before}
+
+    def carried_out(phase: Phase) -> str | None:
+        former = known.get(phase.start_at)
+        return former.price_phase_id if former and former.items == phase.items else None
+
+    return tuple(replace(each, price_phase_id=carried_out(each)) for each in phases)
 
 
 def phase_at(phases: Sequence[Phase], now: datetime) -> int | None:

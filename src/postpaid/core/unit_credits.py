@@ -58,6 +58,14 @@ class UnitCredit:
             return UnitCreditStatus.EXPIRED
         return UnitCreditStatus.ACTIVE
 
+    def is_for(self, meter_id: str, sold_by: Mapping[str, frozenset[str]]) -> bool:
+        """Whether it is for the meter's usage: a meter of its product, or any where there is none.
+
+        ``sold_by`` has the meters whose usage is sold as each product.
+        """
+        meters = sold_by.get(self.product_id)
+        return not meters or meter_id in meters
+
     def pays_for(self, start: datetime, end: datetime) -> bool:
         """Whether it pays for usage in ``[start, end)``; a part of a window is not told apart."""
         return self.created_at < end and (self.expires_at is None or end <= self.expires_at)
@@ -98,18 +106,13 @@ def in_order_of_use(credits: Iterable[UnitCredit]) -> list[UnitCredit]:
 def drawn(
     asked: Drawing, credits: Sequence[UnitCredit], sold_by: Mapping[str, frozenset[str]]
 ) -> dict[str, Decimal]:
-    """How many units each of the credits, which are in their order of use, pays of what is asked.
-
-    ``sold_by`` has the meters whose usage is sold as each product. A credit is for those of its
-    product; one of a product that no meter's usage is sold as is for any.
-    """
+    """How many units each of the credits, which are in their order of use, pays of it."""
     left = asked.quantity
     found: dict[str, Decimal] = {}
     for credit in credits:
         if left <= 0:
             break
-        meters = sold_by.get(credit.product_id)
-        if meters and asked.meter_id not in meters:
+        if not credit.is_for(asked.meter_id, sold_by):
             continue
         if credit.available > 0 and credit.pays_for(asked.start, asked.end):
             found[credit.id] = min(left, credit.available)

@@ -85,26 +85,36 @@ def quota_of(quotas: Iterable[UsageQuota], customer_id: str, meter_id: str) -> U
     return min(found, key=lambda each: each.customer_id is None, default=None)
 
 
-def share(quota: UsageQuota, standing: Standing) -> Decimal | None:
-    """Which part of the quota is used, 1 is all; None for an amount that no price tells."""
-    if quota.quantity is not None:
-        return EXACT.divide(standing.quantity, quota.quantity)
-    if standing.amount is None:
+def percentage(quota: UsageQuota, standing: Standing) -> Decimal | None:
+    """How many percent of the quota are used, rounded down to hundredths of one.
+
+    None for an amount where no price says what the usage comes to.
+    """
+    parts = _parts(quota, standing)
+    if parts is None:
         return None
-    assert quota.amount is not None, "it has a quantity or an amount"
-    return EXACT.divide(Decimal(standing.amount), Decimal(quota.amount))
+    used, whole = parts
+    hundredths = EXACT.divide_int(EXACT.multiply(used, Decimal(HUNDRED * HUNDRED)), whole)
+    return EXACT.scaleb(hundredths, -2)
 
 
 def reached(quota: UsageQuota, standing: Standing) -> list[int]:
-    """The percentages that the customer's usage has reached, ascending. Exact: nothing is rounded."""
-    if quota.quantity is not None:
-        used, whole = standing.quantity, quota.quantity
-    elif standing.amount is not None and quota.amount is not None:
-        used, whole = Decimal(standing.amount), Decimal(quota.amount)
-    else:
+    """The percentages that the customer's usage has reached, ascending; nothing is rounded."""
+    parts = _parts(quota, standing)
+    if parts is None:
         return []
+    used, whole = parts
     return [
         percent
         for percent in quota.percents
         if EXACT.multiply(used, Decimal(HUNDRED)) >= EXACT.multiply(whole, Decimal(percent))
     ]
+
+
+def _parts(quota: UsageQuota, standing: Standing) -> tuple[Decimal, Decimal] | None:
+    """What is used, and the whole."""
+    if quota.quantity is not None:
+        return standing.quantity, quota.quantity
+    if standing.amount is None or quota.amount is None:
+        return None
+    return Decimal(standing.amount), Decimal(quota.amount)

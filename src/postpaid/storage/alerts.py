@@ -370,14 +370,21 @@ SELECT s.series_id, %(start_at)s, %(end_at)s, %(alert_at)s
           AND a.meter_id = s.meter_id
           AND (a.customer_id IS NULL OR a.customer_id = s.customer_id)
           AND a.recurrence = 'one_time'
-          AND a.status = 'active')
+          AND a.status = 'active'
+        UNION ALL
+       SELECT
+         FROM usage_quotas q
+        WHERE q.account_id = s.account_id
+          AND q.meter_id = s.meter_id
+          AND (q.customer_id IS NULL OR q.customer_id = s.customer_id)
+          AND q.deleted_at IS NULL)
  ORDER BY s.series_id
     ON CONFLICT DO NOTHING
 """
 
 
 def open_all_time_of_new(conn: Connection, account_id: int, series_ids: Sequence[int]) -> None:
-    """Count everything of those of the new series that a one-time alert watches.
+    """Count everything of those of the new series that a one-time alert or a quota watches.
 
     Nothing is used of them yet. The caller has ``usage.hold``.
     """

@@ -142,6 +142,21 @@ def load_by_event_names(
     return {row.event_name: row for row in fetch(conn, Meter, LOAD_BY_EVENT_NAMES, parameters)}
 
 
+LIST_ALL = """
+SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
+       updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,
+       cancels_within_s, price_id, markup_percentage, description, metadata
+  FROM meters
+ WHERE account_id = %(account_id)s
+ ORDER BY id
+"""
+
+
+def list_all(conn: Connection, account_id: int) -> list[Meter]:
+    """Every meter, active or not, oldest first."""
+    return fetch(conn, Meter, LIST_ALL, {"account_id": account_id})
+
+
 LOCK = """
 SELECT id, display_name, event_name, aggregation, customer_key, value_key, status, created_at,
        updated_at, deactivated_at, event_time_window, accepts_past_s, accepts_future_s,

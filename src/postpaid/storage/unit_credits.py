@@ -96,6 +96,42 @@ def unused(
     return found
 
 
+UNEXPIRED = """
+SELECT id, customer_id, clock_id, product_id, granted, used, is_limited, expires_at, created_at,
+       updated_at, metadata
+  FROM unit_credits
+ WHERE account_id = %(account_id)s
+   AND customer_id = ANY(%(customer_ids)s)
+   AND (expires_at IS NULL OR expires_at > %(at)s)
+ ORDER BY id
+"""
+
+
+def unexpired(
+    conn: Connection, account_id: int, customer_ids: Iterable[str], *, at: datetime
+) -> defaultdict[str, list[UnitCredit]]:
+    """Each customer's credits that have not expired by then, used up or not, oldest first."""
+    found: defaultdict[str, list[UnitCredit]] = defaultdict(list)
+    parameters = {"account_id": account_id, "customer_ids": list(customer_ids), "at": at}
+    for credit in fetch(conn, UnitCredit, UNEXPIRED, parameters):
+        found[credit.customer_id].append(credit)
+    return found
+
+
+LIMIT_USAGE = """
+UPDATE customers
+   SET usage_is_limited = true
+ WHERE account_id = %(account_id)s
+   AND id = %(customer_id)s
+   AND NOT usage_is_limited
+"""
+
+
+def limit_usage(conn: Connection, account_id: int, customer_id: str) -> None:
+    """Note that what limits the customer's usage is to be looked at. The caller holds it."""
+    conn.execute(LIMIT_USAGE, {"account_id": account_id, "customer_id": customer_id})
+
+
 LIST = """
 SELECT id, customer_id, clock_id, product_id, granted, used, is_limited, expires_at, created_at,
        updated_at, metadata

@@ -96,20 +96,23 @@ def hold_references(conn: Connection) -> None:
 class Series:
     """One customer's usage of one meter, and the customer's time if it is on a test clock.
 
-    ``series_id`` is 0 where nothing was ever counted.
+    ``series_id`` is 0 where nothing was ever counted. ``is_limited`` says that the customer has, or
+    had, units in advance that are all it may use.
     """
 
     customer_id: str
     meter_id: str
     series_id: int
     frozen_at: datetime | None
+    is_limited: bool = False
 
 
 LOAD_SERIES = """
-SELECT c.id AS customer_id, p.meter_id, coalesce(s.series_id, 0) AS series_id, t.frozen_at
+SELECT c.id AS customer_id, p.meter_id, coalesce(s.series_id, 0) AS series_id, t.frozen_at,
+       c.usage_is_limited
   FROM unnest(%(customer_ids)s::text[], %(meter_ids)s::text[]) AS p (customer_id, meter_id)
  CROSS JOIN LATERAL (
-       SELECT id, clock_id
+       SELECT id, clock_id, usage_is_limited
          FROM customers
         WHERE account_id = %(account_id)s
           AND id = p.customer_id
@@ -190,6 +193,35 @@ def find_series(
         "meter_ids": text_array(meter_id for _, meter_id in pairs),
     }
     return {(row[0], row[1]): row[2] for row in conn.execute(FIND_SERIES, parameters)}
+
+
+LIST_SERIES = """
+SELECT customer_id, meter_id
+  FROM usage_series
+ WHERE account_id = %(account_id)s
+   AND meter_id = ANY(%(meter_ids)s)
+   AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
+ ORDER BY customer_id, meter_id
+ LIMIT %(limit)s
+"""
+
+
+def list_series(
+    conn: Connection,
+    account_id: int,
+    meter_ids: Iterable[str],
+    *,
+    customer_id: str | None = None,
+    limit: int,
+) -> list[tuple[str, str]]:
+    """The customers that have ever used the meters, each with the meter; all or one customer's."""
+    parameters = {
+        "account_id": account_id,
+        "meter_ids": list(meter_ids),
+        "customer_id": customer_id,
+        "limit": limit,
+    }
+    return [(row[0], row[1]) for row in conn.execute(LIST_SERIES, parameters)]
 
 
 LOCK_SERIES = """

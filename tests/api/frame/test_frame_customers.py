@@ -1,6 +1,5 @@
 """Customers of Frame's: their fields, how they are found, blocked and deleted."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,7 +83,7 @@ def test_what_is_shipped_to_is_seen_by_stripe_too(
     assert shipping is not None
     assert shipping.name == "Charles"
     assert (
-        frame.patch(f"/v1/customers/{customer_id}", {"shipping_address": None})["shipping_address"]
+        frame.patch(f"/v1/customers/{customer_id}", {"shipping_address": ""})["shipping_address"]
         is None
     )
 
@@ -206,62 +205,9 @@ def test_a_blocked_customer_is_sold_nothing_more(
     assert v1.subscriptions.create(asked).status == "active"
 
 
-def test_a_blocked_customers_subscription_renews(
-    frame: Frame, stripe_client: stripe.StripeClient
-) -> None:
-    v1 = stripe_client.v1
-    start = datetime(2026, 1, 5, tzinfo=UTC)
-    clock = v1.test_helpers.test_clocks.create({"frozen_time": int(start.timestamp())})
-    customer_id = frame.post("/v1/customers", ADA | {"test_clock": clock.id})["id"]
-    assert frame.get("/v1/customers", test_clock=clock.id)["data"][0]["id"] == customer_id
-    method_id = frame.post("/v1/payment_methods", CARD | {"customer": customer_id})["id"]
-    price = v1.prices.create(
-        {
-            "currency": "usd",
-            "unit_amount": 500,
-            "recurring": {"interval": "month"},
-            "product_data": {"name": "Seat"},
-        }
-    )
-    subscription = v1.subscriptions.create(
-        {
-            "customer": customer_id,
-            "items": [{"price": price.id}],
-            "default_payment_method": method_id,
-        }
-    )
-    frame.post(f"/v1/customers/{customer_id}/block")
-    _advance(stripe_client, clock.id, start + timedelta(days=35))
-    paid = v1.invoices.list({"subscription": subscription.id, "status": "paid"}).data
-    assert len(paid) == 2
-
-    frame.post(f"/v1/payment_methods/{method_id}/block")
-    _advance(stripe_client, clock.id, start + timedelta(days=70))
-    owed = v1.invoices.list({"subscription": subscription.id, "status": "open"}).data
-    assert [(each.amount_remaining, each.attempt_count) for each in owed] == [(500, 0)]
-    assert v1.subscriptions.retrieve(subscription.id).status == "past_due"
-    with pytest.raises(stripe.InvalidRequestError):
-        v1.invoices.pay(str(owed[0].id))
-    with pytest.raises(stripe.InvalidRequestError) as refused:
-        v1.invoices.pay(str(owed[0].id), {"payment_method": method_id})
-    assert refused.value.code == "payment_method_blocked"
-    frame.post(f"/v1/payment_methods/{method_id}/unblock")
-    assert v1.invoices.pay(str(owed[0].id)).status == "paid"
-
-
-def _advance(client: stripe.StripeClient, clock_id: str, to: datetime) -> None:
-    clocks = client.v1.test_helpers.test_clocks
-    clocks.advance(clock_id, {"frozen_time": int(to.timestamp())})
-    for _ in range(600):
-        if clocks.retrieve(clock_id).status == "ready":
-            return
-        time.sleep(0.1)
-    raise AssertionError("the clock did not arrive")
-
-
 WRONG = {
-    "name": [1, "x" * 257, "", None, {"a": 1}],
-    "email": [1, "no-at", "a b@c", "", None, "x" * 513],
+    "name": [1, "x" * 257, "", {"a": 1}],
+    "email": [1, "no-at", "a b@c", "", "x" * 513],
     "description": [1, "x" * 5001],
     "phone": [1, "x" * 501, []],
     "date_of_birth": [1, "1990", "1990-13-01", "0001-01-01", "10.12.1990", "1990-W01-1"],
@@ -302,10 +248,10 @@ def test_a_list_of_customers_costs_as_much_as_one(
         for _ in range(3 if costs else 1):
             made = frame.post("/v1/customers", ADA)
             frame.post("/v1/payment_methods", CARD | {"customer": made["id"]})
-        act = Act(account.id, False, "test", datetime.now(UTC), ids.new_id)
+        act = Act(account.account_id, False, "test", datetime.now(UTC), ids.new_id)
         with database.connection() as conn, counted(conn) as statements:
             rows = customer_search.find_without_profile(
-                conn, account.id, ListParams().rows, CustomerSearch()
+                conn, account.account_id, ListParams().rows, CustomerSearch()
             )
             shown = frame_customers.render_many(conn, act, rows.rows)
         assert all(len(each["payment_methods"]) == 1 for each in shown)

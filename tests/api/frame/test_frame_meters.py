@@ -152,6 +152,7 @@ def test_another_value_is_another_price_and_the_former_is_archived(
     assert (dearer["value"], dearer["product"]) == ("2.0", made["product"])
     assert (dearer["display_name"], dearer["description"]) == ("Calls", "Dear")
     assert dearer["metadata"] == {"a": "b"}
+    assert stripe_client.v1.products.retrieve(made["product"]).name == "Calls"
     assert dearer["price"] != made["price"]
     assert not stripe_client.v1.prices.retrieve(made["price"]).active
     assert stripe_client.v1.prices.retrieve(dearer["price"]).active

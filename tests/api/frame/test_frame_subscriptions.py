@@ -6,6 +6,14 @@ import pytest
 import stripe
 
 from frame_client import Frame, FrameError
+from postpaid import clock
+from postpaid.api.frame.subscription_shapes import render_many
+from postpaid.billing.perform import Act
+from postpaid.ids import new_id
+from postpaid.storage import subscriptions
+from postpaid.storage.accounts import Account
+from postpaid.storage.database import Database
+from statements import counted
 
 
 def product(frame: Frame, amount: int = 9900, interval: str = "monthly", **more: Any) -> str:
@@ -44,9 +52,7 @@ def test_a_subscription_is_charged_at_once_and_active(
     frame: Frame, stripe_client: stripe.StripeClient
 ) -> None:
     pro = product(frame)
-    made = subscribed(
-        frame, stripe_client, product=pro, description="Pro", metadata={"seat": 1}
-    )
+    made = subscribed(frame, stripe_client, product=pro, description="Pro", metadata={"seat": 1})
     assert frame.last is not None
     assert frame.last.status_code == 201
     seen = stripe_client.v1.subscriptions.retrieve(made["id"], {"expand": ["latest_invoice"]})
@@ -216,7 +222,7 @@ def test_what_bills_nothing_is_updated(frame: Frame, stripe_client: stripe.Strip
     after = frame.patch(path, asked)
     assert (after["description"], after["default_payment_method"]) == ("New", other.id)
     assert after["metadata"] == {"b": "2"}
-    assert frame.patch(path, {"description": None})["description"] is None
+    assert frame.patch(path, {"description": ""})["description"] is None
     assert frame.get(f"{path}/change_logs")["data"] == []
 
 
@@ -330,3 +336,49 @@ def test_nobody_sees_anothers(
         with pytest.raises(FrameError) as refused:
             other_frame.request(method, path + suffix)
         assert refused.value.status == 404
+
+
+def test_many_are_shown_with_the_statements_of_one(
+    frame: Frame, stripe_client: stripe.StripeClient, database: Database, account: Account
+) -> None:
+    pro, yearly = product(frame), product(frame, 99000, "yearly")
+    phase = {"ordinal": 1, "pricing_type": "static", "amount_cents": 100, "period_count": 2}
+    frame.post(f"/v1/products/{pro}/phases", phase)
+    coupon = stripe_client.v1.coupons.create({"percent_off": 10, "duration": "forever"})
+    made = []
+    for _ in range(4):
+        made.append(subscribed(frame, stripe_client, product=pro)["id"])
+        discounts: Any = [{"coupon": coupon.id}]
+        stripe_client.v1.subscriptions.update(made[-1], {"discounts": discounts})
+        frame.patch(f"/v1/subscriptions/{made[-1]}", {"product": yearly})
+    act = Act(account.account_id, False, "test", clock.now(), new_id)
+    taken = []
+    with database.connection() as conn:
+        found = list(subscriptions.load(conn, act.account_id, made).values())
+        for some in (found[:1], found):
+            with counted(conn) as statements:
+                shown = render_many(conn, act, some)
+            taken.append(len(statements))
+            assert {each["effective_amount"] for each in shown} == {90}
+            assert {each["scheduled_change"]["product"] for each in shown} == {yearly}
+            assert {len(each["phases"]) for each in shown} == {1}
+    assert taken[0] == taken[1]
+
+
+def test_an_account_subscribes_as_a_customer_does(
+    frame: Frame, stripe_client: stripe.StripeClient
+) -> None:
+    name = {"first_name": "Ada", "last_name": "Byron"}
+    person = {"name": name, "email": "ada@example.com"}
+    account_id = frame.post(
+        "/v1/accounts", {"type": "individual", "profile": {"individual": person}}
+    )["id"]
+    method = stripe_client.v1.payment_methods.attach("pm_card_visa", {"customer": account_id})
+    asked = {"account": account_id, "product": product(frame), "currency": "gbp"}
+    made = frame.post("/v1/subscriptions", asked | {"default_payment_method": method.id})
+    assert (made["status"], made["currency"]) == ("active", "GBP")
+    assert (made["account"], made["account_id"]) == (account_id, account_id)
+    assert (made["customer"], made["customer_id"]) == (None, None)
+    [found] = frame.get("/v1/subscriptions/search", account=account_id)["data"]
+    assert found == made
+    assert stripe_client.v1.subscriptions.retrieve(made["id"]).customer == account_id

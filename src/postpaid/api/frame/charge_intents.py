@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
 
-from postpaid.api.frame import charges, intents, payment_means
+from postpaid.api.frame import accounts, charges, customers, intents
 from postpaid.api.frame.intents import AMOUNT_MAX, Shown, find, not_authorized, shown_many
 from postpaid.api.frame.naming import in_frames_words
 from postpaid.api.frame.pages import listing
@@ -31,7 +31,8 @@ from postpaid.billing.manage_payment_intents import (
 from postpaid.billing.perform import Act
 from postpaid.core.payment_intents import PaymentIntent
 from postpaid.core.values import replace
-from postpaid.storage import customers, payment_intents
+from postpaid.storage import customers as stored_customers
+from postpaid.storage import payment_intents
 from postpaid.storage.database import Connection
 from postpaid.storage.payments import REACHED
 
@@ -195,23 +196,41 @@ def render_many(conn: Connection, act: Act, shown: Sequence[PaymentIntent]) -> l
     whole = shown_many(conn, act, shown)
     reached = [each.latest for each in whole if each.latest and each.latest.status in REACHED]
     charge_by_id = {each["id"]: each for each in charges.render_many(conn, act, reached)}
-    ids = {each.customer_id for each in shown if each.customer_id}
-    known = customers.load(conn, act.account_id, ids) if ids else {}
+    payer_by_id = _payers(conn, act, shown)
     return [
         to_frame(
             each,
             charge_by_id.get(each.latest.charge_id) if each.latest else None,
-            known[each.intent.customer_id].name if each.intent.customer_id else None,
+            payer_by_id.get(each.intent.customer_id or ""),
             livemode=act.livemode,
         )
         for each in whole
     ]
 
 
+def _payers(
+    conn: Connection, act: Act, shown: Sequence[PaymentIntent]
+) -> Mapping[str, dict[str, Any]]:
+    """Who pays them, by id: customers and accounts, in two statements."""
+    ids = {each.customer_id for each in shown if each.customer_id}
+    found = stored_customers.load(conn, act.account_id, ids).values() if ids else []
+    as_accounts = [each for each in found if each.profile is not None]
+    others = [each for each in found if each.profile is None]
+    rendered = [
+        *(accounts.render_many(conn, act, as_accounts) if as_accounts else ()),
+        *(customers.render_many(conn, act, others) if others else ()),
+    ]
+    return {each["id"]: each for each in rendered}
+
+
 def to_frame(
-    shown: Shown, latest_charge: dict[str, Any] | None, name: str | None, *, livemode: bool
+    shown: Shown,
+    latest_charge: dict[str, Any] | None,
+    payer: dict[str, Any] | None,
+    *,
+    livemode: bool,
 ) -> dict[str, Any]:
-    """A charge intent; ``name`` is that of its customer."""
+    """A charge intent; ``payer`` is its customer or account, whole."""
     intent, owner, error = shown.intent, shown.owner, shown.intent.last_error or {}
     return {
         "id": intent.id,
@@ -228,12 +247,12 @@ def to_frame(
         "failure_code": error.get("decline_code") or error.get("code"),
         "failure_description": error.get("message"),
         "next_action": intent.next_action and dict(intent.next_action),
-        "customer": owner.customer and {"id": owner.customer, "object": "customer", "name": name},
+        "customer": payer if owner.customer else None,
         "customer_id": owner.customer,
-        "account": owner.account and {"id": owner.account, "object": "account", "name": name},
+        "account": payer if owner.account else None,
         "account_id": owner.account,
-        "payment_method": payment_means.details(shown.method),
-        "payment_method_id": shown.method.id if shown.method else None,
+        "payment_method": shown.method,
+        "payment_method_id": shown.method["id"] if shown.method else None,
         "latest_charge": latest_charge,
         "invoice": intent.invoice_id,
         "subscription": shown.subscription_id,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from postpaid.api.frame import payment_means, shapes
+from postpaid.api.frame import payment_methods as methods_shapes
+from postpaid.api.frame import shapes
 from postpaid.api.frame.pages import listing
 from postpaid.api.frame.params import ListParams, Payer
 from postpaid.api.frame.routes import Call, Routes
@@ -18,7 +20,6 @@ from postpaid.core.payment_intents import PaymentIntent
 from postpaid.core.refunds import Refund, RefundStatus
 from postpaid.storage import payment_intents, payment_methods, payments, refunds
 from postpaid.storage.database import Connection
-from postpaid.storage.payment_methods import PaymentMethod
 from postpaid.storage.payments import REACHED, AttemptStatus, PaymentAttempt, attempt_id_of
 
 routes = Routes("Charges")
@@ -92,6 +93,9 @@ def render_many(
         return []
     intents = payment_intents.load(conn, act.account_id, {each.payment_intent_id for each in shown})
     methods = payment_methods.load(conn, act.account_id, {each.payment_method_id for each in shown})
+    method_by_id = {
+        each["id"]: each for each in methods_shapes.render_many(conn, act, list(methods.values()))
+    }
     whose = shapes.owners(conn, act.account_id, [each.customer_id for each in shown])
     gone = refunds.of_attempts(
         conn, act.account_id, [each.id for each in shown if each.amount_refunded]
@@ -100,7 +104,7 @@ def render_many(
         to_frame(
             each,
             intents[each.payment_intent_id],
-            methods,
+            method_by_id,
             whose[each.customer_id],
             gone[each.id],
             livemode=act.livemode,
@@ -112,7 +116,7 @@ def render_many(
 def to_frame(
     attempt: PaymentAttempt,
     intent: PaymentIntent,
-    methods: Mapping[str, PaymentMethod],
+    methods: Mapping[str, dict[str, Any]],
     owner: Owner,
     gone: Sequence[Refund],
     *,
@@ -142,7 +146,7 @@ def to_frame(
         "invoice": attempt.invoice_id,
         "payment_method": attempt.payment_method_id,
         "payment_method_id": attempt.payment_method_id,
-        "payment_method_details": payment_means.details(methods.get(attempt.payment_method_id)),
+        "payment_method_details": methods.get(attempt.payment_method_id),
         **owner.keys,
         "description": intent.description,
         "acquirer_reference_number": None,
@@ -163,7 +167,7 @@ def trace_to_frame(
         "failure_code": attempt.decline_code or attempt.failure_code,
         "failure_message": attempt.failure_message,
     }
-    steps = [
+    steps: list[tuple[datetime, str, dict[str, Any]]] = [
         (
             attempt.attempted_at,
             "charge.attempted",

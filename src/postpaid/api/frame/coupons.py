@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -153,7 +154,7 @@ def list_(call: Call, params: CouponList) -> dict[str, Any]:
             "/v1/coupons",
             params,
             rows,
-            lambda page: [to_frame(each, call.act) for each in page],
+            lambda page: render_many(conn, call.act, page),
             named="coupons",
         )
 
@@ -244,6 +245,10 @@ def _products(params: CouponCreate) -> list[str] | None:
             param="product_ids" if params.product_ids else "product_id",
         )
     return named
+
+
+def render_many(conn: Connection, act: Act, shown: Sequence[Coupon]) -> list[dict[str, Any]]:
+    return [to_frame(each, act) for each in shown]
 
 
 def to_frame(coupon: Coupon, act: Act) -> dict[str, Any]:

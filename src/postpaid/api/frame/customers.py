@@ -20,7 +20,7 @@ from postpaid.api.instants import seconds
 from postpaid.api.params import Id, Text, Unsettable, refuse
 from postpaid.billing import block, manage_customers
 from postpaid.billing.perform import Act
-from postpaid.core.errors import InvalidRequest, NotFound
+from postpaid.core.errors import NotFound
 from postpaid.core.values import replace
 from postpaid.storage import customer_search, customers
 from postpaid.storage import payment_methods as stored_payment_methods
@@ -48,7 +48,7 @@ def _email(text: str) -> str:
 def _day(value: Any) -> date:
     try:
         day = date.fromisoformat(value)
-        if len(value) == 10 and YEAR_MIN <= day.year < 2200:
+        if day.isoformat() == value and YEAR_MIN <= day.year < 2200:
             return day
     except (TypeError, ValueError):
         pass
@@ -222,15 +222,10 @@ def _block(call: Call, customer_id: str, *, blocked: bool) -> dict[str, Any]:
 
 
 def from_frame(params: CustomerUpdate, before: Customer | None) -> dict[str, Any]:
-    """The fields that are given, by a ``Customer``'s names; ``before`` is what it is so far.
-
-    Raises ``InvalidRequest`` for a name or an email that is to be none.
-    """
+    """The fields that are given, by a ``Customer``'s names; ``before`` is what it is so far."""
     fields: dict[str, Any] = {}
     for name, value in params.given().items():
         match name:
-            case "name" | "email" if value is None:
-                raise InvalidRequest(f"A customer's {name} cannot be unset.", param=name)
             case "billing_address":
                 fields["address"] = addresses.from_frame(value)
             case "shipping_address":

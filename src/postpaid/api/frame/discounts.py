@@ -98,23 +98,27 @@ def tried_to_frame(tried: Sequence[Tried], purchase: Purchase) -> dict[str, Any]
     """What each code would take off, or why it would not; and what that comes to."""
     total = sum(each.amount_off for each in tried)
     good = [each for each in tried if each.refused is None]
+    result = [
+        {
+            "object": "discount",
+            "promotion_code": each.word.upper(),
+            "promotion_code_id": each.code and each.code.id,
+            "coupon": each.code and each.code.coupon_id,
+            "coupon_id": each.code and each.code.coupon_id,
+            "valid": each.refused is None,
+            "reason": each.refused and REASONS.get(each.refused.code or "", "not_applicable"),
+            "message": each.refused and each.refused.message,
+            "application_order": good.index(each) + 1 if each in good else None,
+            "discount_amount_cents": each.amount_off,
+            "discount_amount_currency": purchase.currency,
+        }
+        for each in tried
+    ]
     return {
         "object": "discount_validation",
         "valid": len(good) == len(tried),
-        "validation_result": [
-            {
-                "promotion_code": each.word.upper(),
-                "promotion_code_id": each.code and each.code.id,
-                "coupon": each.code and each.code.coupon_id,
-                "valid": each.refused is None,
-                "reason": each.refused and REASONS.get(each.refused.code or "", "not_applicable"),
-                "message": each.refused and each.refused.message,
-                "application_order": good.index(each) + 1 if each in good else None,
-                "discount_amount_cents": each.amount_off,
-                "discount_amount_currency": purchase.currency,
-            }
-            for each in tried
-        ],
+        "validation_result": result,
+        "data": result,  # where Frame's clients look for it
         "total_discount_amount_cents": total,
         "amount": purchase.amount,
         "final_amount": purchase.amount - total,

@@ -44,10 +44,14 @@ TOLD = {
     "nothing_to_bill",
     "payment_method_blocked",
     "usage_already_billed",
+    "usage_limit_reached",
 }
 
 # Those that Frame answers with a status of their own.
 STATUSES = {"invalid_event_codes": 400}
+
+# What a decline was about, to be asked for before anything is tried again (Frame).
+ABOUT = {"payment_intent": "charge_intent", "charge": "charge"}
 
 
 def render(error: BillingError, raw: Mapping[str, Any] | None = None) -> Answer:
@@ -62,6 +66,7 @@ def render(error: BillingError, raw: Mapping[str, Any] | None = None) -> Answer:
             "failure_code": error.decline_code or error.code,
             "failure_message": error.message,
             "failure_category": "card_error",
+            **{ABOUT[what]: key for what, key in error.about.items() if what in ABOUT},
         }
     return _answer(STATUSES.get(code, wire.status), code, error.message, details)
 

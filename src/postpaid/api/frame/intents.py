@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from postpaid.api.frame import payment_methods as methods_shapes
 from postpaid.api.frame import shapes
 from postpaid.api.frame.naming import in_frames_words
 from postpaid.api.frame.routes import Call
@@ -22,7 +23,6 @@ from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.payment_intents import OVER, PaymentIntent, PaymentIntentStatus
 from postpaid.storage import invoices, payment_intents, payment_methods, payments
 from postpaid.storage.database import Connection
-from postpaid.storage.payment_methods import PaymentMethod
 from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 
 AMOUNT_MAX = 99_999_999  # as at every façade here
@@ -60,13 +60,13 @@ class Shown:
     intent: PaymentIntent
     standing: Standing
     latest: PaymentAttempt | None
-    method: PaymentMethod | None
+    method: dict[str, Any] | None
     owner: Owner
     subscription_id: str | None
 
 
 def shown_many(conn: Connection, act: Act, intents: Sequence[PaymentIntent]) -> list[Shown]:
-    """Each intent with what is said of it, in five statements at most."""
+    """Each intent with what is said of it, in six statements at most."""
     if not intents:
         return []
     latest_ids = [each.latest_attempt_id for each in intents if each.latest_attempt_id]
@@ -78,7 +78,10 @@ def shown_many(conn: Connection, act: Act, intents: Sequence[PaymentIntent]) -> 
             conn, act.account_id, asked, statuses=[AttemptStatus.PENDING]
         )
     }
-    methods = payment_methods.load(conn, act.account_id, _method_ids(intents, latest))
+    stored = payment_methods.load(conn, act.account_id, _method_ids(intents, latest))
+    methods = {
+        each["id"]: each for each in methods_shapes.render_many(conn, act, list(stored.values()))
+    }
     whose = shapes.owners(conn, act.account_id, [each.customer_id for each in intents])
     subscriptions = invoices.subscriptions_of(
         conn, act.account_id, [each.invoice_id for each in intents if each.invoice_id]

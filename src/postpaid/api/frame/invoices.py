@@ -167,11 +167,16 @@ def retrieve(call: Call, invoice: str) -> dict[str, Any]:
 
 @routes.patch("/v1/invoices/{invoice}")
 def update(call: Call, params: InvoiceUpdate, invoice: str) -> dict[str, Any]:
-    """Update a draft. Its line items are replaced by those that are given; metadata is merged."""
+    """Update a draft. Its line items are replaced by those that are given; metadata is merged.
+
+    Of one that is issued and not paid the payment method can change: what is tried next is tried
+    with it (ours).
+    """
 
     def write(conn: Connection) -> dict[str, Any]:
         before = find(conn, call, invoice)
-        next_status(before.status, InvoiceAction.EDIT)
+        if set(params.given()) != {"payment_method"}:
+            next_status(before.status, InvoiceAction.EDIT)
         with in_frames_words(NAMES):
             if params.line_items is not None:
                 items = sell_products.items_of_products(conn, call.act, _lines(params))

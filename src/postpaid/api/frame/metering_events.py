@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from annotated_types import Len
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from postpaid.api.facade import validate
 from postpaid.api.frame.errors import render
@@ -19,7 +26,10 @@ from postpaid.api.frame.shapes import Owner, decimal_string, owners
 from postpaid.api.gathering import Usage
 from postpaid.api.instants import iso, seconds
 from postpaid.api.params import Dec, Text, refuse
+from postpaid.billing.amend_usage import Amendment, amend_usage
 from postpaid.billing.check_usage import (
+    NUMBER,
+    UNIQUE_TEXT_MAX,
     Parts,
     Reported,
     dimensions_of,
@@ -29,11 +39,10 @@ from postpaid.billing.check_usage import (
 )
 from postpaid.billing.perform import Act
 from postpaid.billing.record_usage import Recorded
-from postpaid.billing.revise_usage import Correction, revise_usage
 from postpaid.core.errors import AlreadyExists, BillingError, InvalidRequest, NotFound
-from postpaid.core.metering import Aggregation
 from postpaid.core.money import plain
-from postpaid.storage import meters, usage, usage_revisions
+from postpaid.core.values import replace
+from postpaid.storage import meters, usage, usage_amendments
 from postpaid.storage.database import Connection
 from postpaid.storage.meters import Meter
 from postpaid.storage.usage import UsageEvent
@@ -51,10 +60,28 @@ def _short(reference: str) -> str:
     return reference
 
 
+_decimal: TypeAdapter[Decimal] = TypeAdapter(Dec)
+_text = Text(UNIQUE_TEXT_MAX)
+
+
+def _said(value: Any) -> str:
+    """A number in one spelling: 5 and 5.0 are one to a meter that counts what differs."""
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        return _text.check(value)
+    try:
+        return plain(_decimal.validate_python(value))
+    except ValidationError as error:
+        raise refuse(error.errors()[0]["msg"]) from None
+
+
+Value = Annotated[str, BeforeValidator(_said), WithJsonSchema({"type": "string"})]
+"""A decimal; or text, of which only a meter that counts what differs can make something (ours)."""
+
+
 class EventUpdate(FrameParams):
     metadata: Metadata = None
     timestamp: When | None = None
-    value: Dec | None = None
+    value: Value | None = None
 
 
 class EventCreate(Payer):
@@ -62,7 +89,7 @@ class EventCreate(Payer):
     reference: Annotated[str, Text(REFERENCE_BYTES_MAX), AfterValidator(_short)]
     metadata: Metadata = None
     timestamp: When | None = None
-    value: Dec | None = None
+    value: Value | None = None
 
 
 def _an_object(value: Any) -> Any:
@@ -154,20 +181,13 @@ def retrieve(call: Call, event: str) -> dict[str, Any]:
 def update(call: Call, params: EventUpdate, event: str) -> dict[str, Any]:
     """Correct an event that no final invoice bills; what it said before is kept."""
     reference = reference_of(event)
+    asked = Amendment(params.value, params.timestamp)
+    if "metadata" in params.given():
+        asked = replace(asked, dimensions=lambda before: merge_metadata(before, params.metadata))
 
     def write(conn: Connection) -> dict[str, Any]:
-        dimensions = None
-        if "metadata" in params.given():
-            found = usage.load(conn, call.act.account_id, [reference]).get(reference)
-            if found is None:
-                raise NotFound.of("metering event", event)
-            meter = meters.load(conn, call.act.account_id, [found.meter_id])[found.meter_id]
-            dimensions = merge_metadata(dimensions_of(meter, found.payload), params.metadata)
-        correction = Correction(
-            None if params.value is None else plain(params.value), params.timestamp, dimensions
-        )
         try:
-            meter, after = revise_usage(conn, call.act, reference, correction)
+            meter, after = amend_usage(conn, call.act, reference, asked)
         except BillingError as error:
             raise in_frames_words(error, None) from None
         return _stored_to_frame(conn, call.act, meter, after)
@@ -181,12 +201,12 @@ def update(call: Call, params: EventUpdate, event: str) -> dict[str, Any]:
 def parts_of(params: EventCreate) -> Parts:
     return Parts(
         params.required_payer_id,
-        None if params.value is None else plain(params.value),
+        params.value,
         merge_metadata({}, params.metadata or {}),
     )
 
 
-def reported(events: list[tuple[EventCreate, Parts]] | list[Any]) -> Reported:
+def reported(events: Sequence[tuple[EventCreate, Parts] | None]) -> Reported:
     """Events as columns; None keeps the place of one that could not be read."""
     columns = Reported([], [], [], [])
     for place, each in enumerate(events):
@@ -265,17 +285,19 @@ def recorded_to_frame(
         value=_value(parts.value or "1"),
         occurred_at=instant(recorded.occurred_ms[place]),
         metadata=parts.dimensions,
-        created_at=act.now,
-        updated_at=act.now,
+        created_at=instant(recorded.received_ms[place]),
+        updated_at=instant(recorded.received_ms[place]),
         livemode=act.livemode,
     )
 
 
-def _stored_to_frame(
-    conn: Connection, act: Act, meter: Meter, event: UsageEvent
-) -> dict[str, Any]:
+def _value(text: str) -> str:
+    return decimal_string(Decimal(text)) if NUMBER.fullmatch(text) else text
+
+
+def _stored_to_frame(conn: Connection, act: Act, meter: Meter, event: UsageEvent) -> dict[str, Any]:
     owner = owners(conn, act.account_id, [event.customer_id])[event.customer_id]
-    revised = usage_revisions.last_revised(conn, act.account_id, [event.reference])
+    amended = usage_amendments.last_amended(conn, act.account_id, [event.reference])
     return to_frame(
         event.reference,
         meter,
@@ -284,7 +306,7 @@ def _stored_to_frame(
         occurred_at=event.occurred_at,
         metadata=dimensions_of(meter, event.payload),
         created_at=event.received_at,
-        updated_at=revised.get(event.reference, event.received_at),
+        updated_at=amended.get(event.reference, event.received_at),
         canceled_at=event.canceled_at,
         livemode=act.livemode,
     )

@@ -18,7 +18,12 @@ from postpaid.api.instants import seconds
 from postpaid.api.params import Boolean, Currency, Dec, Id, Integer, Text, Unsettable, refuse
 from postpaid.billing import manage_meters
 from postpaid.billing.perform import Act
-from postpaid.billing.price_meters import AskedPrice, create_priced_meter, set_price
+from postpaid.billing.price_meters import (
+    AskedPrice,
+    create_priced_meter,
+    rename_product,
+    set_price,
+)
 from postpaid.core.catalog import Price
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.metering import Aggregation
@@ -149,6 +154,7 @@ def update(call: Call, params: MeterUpdate, meter: str) -> dict[str, Any]:
     def write(conn: Connection) -> dict[str, Any]:
         def change(before: Meter) -> Meter:
             after = replace(before, **_told(params, before))
+            rename_product(conn, act, before, after)
             price = before.price_id and catalog.find_price(conn, act.account_id, before.price_id)
             asked = _asked_price(
                 params, before, price or None, marked_up=before.markup_percentage is not None

@@ -94,10 +94,9 @@ def create_of_product(call: Call, params: PhaseCreate, product: str) -> dict[str
 
     def write(conn: Connection) -> dict[str, Any]:
         _check_terms(params, _price_of_product(conn, call.act, product))
-        before = {each.id for each in _of_product(conn, call.act, product)}
         edit = Edit(added=[_from_frame(params)])
         after = manage_phases.edit_product_phases(conn, call.act, product, edit)
-        return _added(conn, call.act, after, before)
+        return _added(conn, call.act, after, params.ordinal)
 
     return call.write(write)
 
@@ -168,10 +167,9 @@ def create_of_subscription(call: Call, params: PhaseCreate, subscription: str) -
 
     def write(conn: Connection) -> dict[str, Any]:
         _check_terms(params, _price_of_subscription(conn, call.act, subscription))
-        before = {each.id for each in _of_subscription(conn, call.act, subscription)}
         edit = Edit(added=[_from_frame(params)])
         after = manage_phases.edit_subscription_phases(conn, call.act, subscription, edit)
-        return _added(conn, call.act, after, before)
+        return _added(conn, call.act, after, params.ordinal)
 
     return call.write(write)
 
@@ -264,8 +262,8 @@ def _edit_of_all(params: BulkUpdate, price: Price | None) -> Edit:
             raise InvalidRequest(f"The phase '{each.id}' is named twice.", param=(*at, "id"))
         _check_terms(each, price, at)
         changed[each.id] = _from_frame(each, at)
-    places = {each.id: ("phases", i) for i, each in enumerate(params.phases)}
-    return Edit(changed=changed, places=dict(places))
+    places: dict[str | int, Path] = {each.id: ("phases", i) for i, each in enumerate(params.phases)}
+    return Edit(changed=changed, places=places)
 
 
 def _check_terms(params: PhaseFields, price: Price | None, at: Path = ()) -> None:
@@ -417,11 +415,9 @@ def _named(
     raise NotFound.of("phase", phase_id)
 
 
-def _added(
-    conn: Connection, act: Act, after: Sequence[PricePhase], before: set[str]
-) -> dict[str, Any]:
-    """The one that was not there before."""
-    [added] = [each for each in after if each.id not in before]
+def _added(conn: Connection, act: Act, after: Sequence[PricePhase], ordinal: int) -> dict[str, Any]:
+    """The one with the ordinal that was asked for, which no other has."""
+    [added] = [each for each in after if each.ordinal == ordinal]
     return render_many(conn, act, [added])[0]
 
 

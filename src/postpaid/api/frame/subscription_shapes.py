@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from postpaid.api.frame import phases
 from postpaid.api.frame.shapes import Owner, currency, decimal_string, owners
 from postpaid.api.instants import seconds
 from postpaid.billing.change_plan import scheduled_changes
@@ -60,6 +61,7 @@ def render_many(conn: Connection, act: Act, shown: Sequence[Subscription]) -> li
     }
     changes = scheduled_changes(conn, act, shown)
     amounts = price_plans(conn, act, shown)
+    terms = phases.of_subscriptions(conn, act, [each.id for each in shown])
     return [
         to_frame(
             each,
@@ -68,6 +70,7 @@ def render_many(conn: Connection, act: Act, shown: Sequence[Subscription]) -> li
             intent=intents.get(each.latest_invoice_id),
             change=changes.get(each.id),
             effective_amount=amounts[each.id],
+            shown_phases=terms[each.id],
             livemode=act.livemode,
         )
         for each in shown
@@ -82,6 +85,7 @@ def to_frame(
     intent: PaymentIntent | None,
     change: ScheduledChange | None,
     effective_amount: int,
+    shown_phases: list[dict[str, Any]],
     livemode: bool,
 ) -> dict[str, Any]:
     """A subscription: what it sells is the plan, which of several items is the first licence."""
@@ -106,9 +110,9 @@ def to_frame(
         "ended_at": seconds(subscription.ended_at),
         "paused_at": seconds(subscription.paused_at),
         "resume_at": seconds(subscription.resumes_at),
-        "phases": [],
-        "has_phases": False,
-        "current_phase": None,
+        "phases": shown_phases,
+        "has_phases": bool(shown_phases),
+        "current_phase": phases.current_phase(shown_phases),
         "effective_amount": effective_amount,
         "effective_interval": shown_plan["interval"],
         "effective_interval_count": shown_plan["interval_count"],

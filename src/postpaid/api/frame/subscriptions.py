@@ -25,8 +25,8 @@ from postpaid.billing import subscribe
 from postpaid.billing.change import Changed, cancel_now
 from postpaid.billing.change_plan import PlanChange, change_plan, drop_scheduled_change
 from postpaid.billing.check_sold import NewItem, NewSubscription, PaymentBehavior
+from postpaid.billing.copy_phases import copy_phases, offer_product
 from postpaid.billing.decide_pause import Pause, Resumption
-from postpaid.billing.offer import offered_price
 from postpaid.billing.subscribe import Begun
 from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import AlreadyCanceled, NotFound
@@ -134,11 +134,11 @@ def create(call: Call, params: SubscriptionCreate) -> dict[str, Any]:
 
     def begin(conn: Connection) -> dict[str, Any]:
         with in_frames_words(NAMES):
-            price = offered_price(conn, call.act, params.product, currency=params.currency)
-            check_plan(price)
+            offer = offer_product(conn, call.act, params.product, currency=params.currency)
+            check_plan(offer.base)
             asked = NewSubscription(
                 customer_id=params.required_payer_id,
-                items=[NewItem(price.id)],
+                items=[NewItem(offer.first_price.id)],
                 on_session=True,
                 default_payment_method_id=params.default_payment_method,
                 currency=params.currency,
@@ -147,6 +147,7 @@ def create(call: Call, params: SubscriptionCreate) -> dict[str, Any]:
                 proration=params.proration_behavior,
             )
             begun = subscribe.subscribe(conn, call.act, asked)
+            copy_phases(conn, call.act, begun.subscription_id, offer)
         return {"subscription": begun.subscription_id, "attempts": begun.attempt_ids}
 
     def finish(begun: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import MaxLen
 
-from postpaid.api.frame import intents, payment_means
+from postpaid.api.frame import intents
 from postpaid.api.frame.charge_intents import Anything, ChargedAmount, Description
 from postpaid.api.frame.intents import Shown, Standing, find, shown_many
 from postpaid.api.frame.pages import listing
@@ -156,8 +156,8 @@ def to_frame(shown: Shown, *, livemode: bool) -> dict[str, Any]:
         "gross_amount": intent.amount,
         "net_amount": intent.amount,
         **shown.owner.keys,
-        "source_payment_method": payment_means.details(shown.method),
-        "source_payment_method_id": shown.method.id if shown.method else None,
+        "source_payment_method": shown.method,
+        "source_payment_method_id": shown.method["id"] if shown.method else None,
         "destination_payment_method": None,
         "destination_payment_method_id": None,
         "description": intent.description,

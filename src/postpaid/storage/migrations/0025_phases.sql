@@ -23,10 +23,9 @@ CREATE TABLE price_phases (
     FOREIGN KEY (account_id, subscription_id) REFERENCES subscriptions,
     FOREIGN KEY (account_id, price_id) REFERENCES prices,
     FOREIGN KEY (account_id, base_price_id) REFERENCES prices,
-    CONSTRAINT price_phases_ordinal_once_per_product
-        UNIQUE (account_id, product_id, ordinal) DEFERRABLE INITIALLY DEFERRED,
-    CONSTRAINT price_phases_ordinal_once_per_subscription
-        UNIQUE (account_id, subscription_id, ordinal) DEFERRABLE INITIALLY DEFERRED,
+    -- Deferrable: one statement may let two change places.
+    CONSTRAINT price_phases_ordinal_once
+        UNIQUE NULLS NOT DISTINCT (account_id, product_id, subscription_id, ordinal) DEFERRABLE,
     CONSTRAINT price_phases_of_a_product_or_a_subscription
         CHECK (num_nonnulls(product_id, subscription_id) = 1),
     CONSTRAINT price_phases_pricing_type CHECK (pricing_type IN ('static', 'relative')),
@@ -37,8 +36,11 @@ CREATE TABLE price_phases (
         AND coalesce(discount_percentage, 0) BETWEEN 0 AND 100),
     CONSTRAINT price_phases_period_count CHECK (period_count >= 1),
     CONSTRAINT price_phases_prices_iff_of_a_subscription
-        CHECK (num_nonnulls(price_id, base_price_id) = CASE WHEN subscription_id IS NULL THEN 0 ELSE 2 END),
+        CHECK (num_nonnulls(price_id, base_price_id) = 2 * num_nonnulls(subscription_id)),
     CONSTRAINT price_phases_end_after_they_start CHECK (ended_at IS NULL OR ended_at >= started_at),
     CONSTRAINT price_phases_only_of_subscriptions_start
         CHECK (started_at IS NULL OR subscription_id IS NOT NULL)
 );
+
+CREATE INDEX price_phases_of_subscriptions ON price_phases (account_id, subscription_id)
+    WHERE subscription_id IS NOT NULL;

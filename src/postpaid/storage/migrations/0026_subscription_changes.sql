@@ -24,7 +24,7 @@ CREATE TABLE subscription_changes (
     created_at      timestamptz NOT NULL,
     PRIMARY KEY (account_id, id),
     CONSTRAINT subscription_changes_kind
-        CHECK (kind IN ('upgrade', 'downgrade', 'interval', 'other')),
+        CHECK (kind IN ('upgrade', 'downgrade', 'phase', 'interval', 'other')),
     CONSTRAINT subscription_changes_proration
         CHECK (proration IN ('create_prorations', 'always_invoice', 'none')),
     CONSTRAINT subscription_changes_settlement

@@ -1,4 +1,4 @@
--- What a meter's usage costs by itself, and what usage said before it was corrected.
+-- What a meter's usage costs by itself, and what usage said before it was amended.
 
 ALTER TABLE meters
     ADD COLUMN price_id          object_id,
@@ -10,17 +10,17 @@ ALTER TABLE meters
     ADD CONSTRAINT meters_markup_of_a_price
         CHECK (markup_percentage IS NULL OR (price_id IS NOT NULL AND markup_percentage >= 0));
 
--- The former content of an event, whole, for each time that it was corrected.
-CREATE TABLE usage_revisions (
+-- The former content of an event, whole, for each time that it was amended.
+CREATE TABLE usage_amendments (
     account_id  integer        NOT NULL,
     id          object_id      NOT NULL,
     reference   text           COLLATE "C" NOT NULL,
     occurred_at timestamptz(3) NOT NULL,
     value       numeric        NOT NULL,
     payload     json,
-    revised_at  timestamptz    NOT NULL,
+    amended_at  timestamptz    NOT NULL,
     actor       text           NOT NULL,
     PRIMARY KEY (account_id, id)
 );
 
-CREATE INDEX usage_revisions_by_reference ON usage_revisions (account_id, reference, id);
+CREATE INDEX usage_amendments_by_reference ON usage_amendments (account_id, reference, id);

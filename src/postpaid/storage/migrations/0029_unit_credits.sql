@@ -44,3 +44,6 @@ CREATE TABLE unit_draws (
 CREATE UNIQUE INDEX unit_draws_once
     ON unit_draws (account_id, invoice_id, credit_id, meter_id, period_start);
 CREATE INDEX unit_draws_by_credit ON unit_draws (account_id, credit_id);
+
+-- Whether some units of the customer's are, or were, all that it may use: then events are weighed.
+ALTER TABLE customers ADD COLUMN usage_is_limited boolean NOT NULL DEFAULT false;

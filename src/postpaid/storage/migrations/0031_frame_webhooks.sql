@@ -19,7 +19,7 @@ CREATE TABLE usage_quotas (
     FOREIGN KEY (account_id, meter_id) REFERENCES meters,
     FOREIGN KEY (account_id, customer_id) REFERENCES customers,
     CONSTRAINT usage_quotas_quantity_or_amount CHECK (num_nonnulls(quantity, amount) = 1),
-    CONSTRAINT usage_quotas_positive CHECK (quantity > 0 OR amount > 0),
+    CONSTRAINT usage_quotas_positive CHECK (coalesce(quantity, amount) > 0),
     CONSTRAINT usage_quotas_percents CHECK (cardinality(percents) BETWEEN 1 AND 20 AND 0 < ALL (percents))
 );
 CREATE UNIQUE INDEX usage_quotas_one_of_a_meter

@@ -1,4 +1,4 @@
-"""Usage events whose content is corrected, and what they said before."""
+"""Usage events whose content was amended, and what they said before."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from postpaid.storage.usage import text_array
 
 
 @dataclass(frozen=True, slots=True)
-class UsageRevision:
-    """What the event of a ``reference`` said until ``revised_at``; ``actor`` is whose key it was.
+class UsageAmendment:
+    """What the event of a ``reference`` said until ``amended_at``; ``actor`` is whose key it was.
 
     ``payload`` is JSON text, without the customer and, unless the meter counts what differs,
     without the value.
@@ -24,21 +24,21 @@ class UsageRevision:
     occurred_at: datetime
     value: Decimal
     payload: str | None
-    revised_at: datetime
+    amended_at: datetime
     actor: str
 
 
 INSERT = """
-INSERT INTO usage_revisions (account_id, id, reference, occurred_at, value, payload, revised_at,
+INSERT INTO usage_amendments (account_id, id, reference, occurred_at, value, payload, amended_at,
                              actor)
 VALUES (%(account_id)s, %(id)s, %(reference)s, %(occurred_at)s, %(value)s, %(payload)s::json,
-        %(revised_at)s, %(actor)s)
+        %(amended_at)s, %(actor)s)
 """
 
 
-def insert(conn: Connection, account_id: int, revision: UsageRevision) -> None:
+def insert(conn: Connection, account_id: int, amendment: UsageAmendment) -> None:
     """Keep what an event said."""
-    conn.execute(INSERT, parameters_of(account_id, revision))
+    conn.execute(INSERT, parameters_of(account_id, amendment))
 
 
 REWRITE = """
@@ -73,21 +73,21 @@ def rewrite(
     )
 
 
-LAST_REVISED = """
-SELECT reference, max(revised_at)
-  FROM usage_revisions
+LAST_AMENDED = """
+SELECT reference, max(amended_at)
+  FROM usage_amendments
  WHERE account_id = %(account_id)s
    AND reference = ANY(%(references)s::text[])
  GROUP BY reference
 """
 
 
-def last_revised(
+def last_amended(
     conn: Connection, account_id: int, references: Iterable[str]
 ) -> dict[str, datetime]:
-    """When the events were corrected last, by reference; those that never were are left out."""
+    """When the events were amended last, by reference; those that never were are left out."""
     parameters = {"account_id": account_id, "references": text_array(references)}
-    return dict(conn.execute(LAST_REVISED, parameters).fetchall())
+    return dict(conn.execute(LAST_AMENDED, parameters).fetchall())
 
 
 # A first invoice's line of nothing used, of the whole period, bills none of it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,49 +17,47 @@ from postpaid.billing.check_usage import (
     value_of,
 )
 from postpaid.billing.perform import Act
-from postpaid.billing.roll_up import apply, bucket_of
+from postpaid.billing.roll_up import bucket_of, move
 from postpaid.billing.watch_usage import watch_windows
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
 from postpaid.core.metering import Aggregation
 from postpaid.core.values import replace
-from postpaid.storage import customers, meters, usage, usage_revisions
+from postpaid.storage import customers, meters, usage, usage_amendments
 from postpaid.storage.database import Connection
 from postpaid.storage.meters import Meter, MeterStatus
 from postpaid.storage.usage import UsageEvent
+from postpaid.storage.usage_amendments import UsageAmendment
 from postpaid.storage.usage_corrections import Flipped
-from postpaid.storage.usage_revisions import UsageRevision
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
-    """What is to be said instead; None stays as it is. ``dimensions`` are all there shall be."""
+class Amendment:
+    """What is to be said instead; None stays as it is. ``dimensions`` makes them of the former."""
 
     value: str | None = None
     occurred_at: datetime | None = None
-    dimensions: Mapping[str, str] | None = None
+    dimensions: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
 
 
-def revise_usage(
-    conn: Connection, act: Act, reference: str, correction: Correction
+def amend_usage(
+    conn: Connection, act: Act, reference: str, asked: Amendment
 ) -> tuple[Meter, UsageEvent]:
-    """Correct the event, with every total that it is in; return it with its meter.
+    """Amend the event, with every total that it is in; return it with its meter.
 
     What it said before is kept. The rules are those of a new event, but that its meter may be
     inactive by now. Raises ``NotFound``, ``ActionNotAllowed`` for an event that is cancelled, does
     not count, or is billed in a final invoice, and ``InvalidRequest``.
     """
     # Read.
-    event = usage.load(conn, act.account_id, [reference]).get(reference)
-    if event is None:
-        raise NotFound.of("metering event", reference)
+    event = _find(conn, act, reference)
     customer = customers.lock(conn, act.account_id, [event.customer_id])[event.customer_id]
     usage.hold(conn, act.account_id)
     usage.lock_series(conn, [event.series_id])
-    event = usage.load(conn, act.account_id, [reference])[reference]
+    event = _find(conn, act, reference)  # as it is once nobody else is changing it
     meter = meters.load(conn, act.account_id, [event.meter_id])[event.meter_id]
 
     # Decide.
-    after = _corrected(conn, act, meter, event, correction)
+    after = _amended(conn, act, meter, event, asked)
     if after == event:
         return meter, event
     moved = (after.value, after.occurred_at) != (event.value, event.occurred_at)
@@ -68,20 +66,20 @@ def revise_usage(
         _check_not_billed(conn, act, meter, event, after)
 
     # Write.
-    usage_revisions.insert(
+    usage_amendments.insert(
         conn,
         act.account_id,
-        UsageRevision(
-            id=act.new_id("mtrev"),
+        UsageAmendment(
+            id=act.new_id("mtam"),
             reference=reference,
             occurred_at=event.occurred_at,
             value=event.value,
             payload=event.payload,
-            revised_at=customer.now(act.now),
+            amended_at=customer.now(act.now),
             actor=act.actor,
         ),
     )
-    usage_revisions.rewrite(
+    usage_amendments.rewrite(
         conn,
         act.account_id,
         reference,
@@ -91,14 +89,21 @@ def revise_usage(
     )
     if moved:
         aggregations = {event.series_id: meter.aggregation}
-        watched = apply(conn, [_flipped(event, False), _flipped(after, True)], aggregations)
+        watched = move(conn, _flipped(event, False), _flipped(after, True), aggregations)
         owners = {event.series_id: (event.customer_id, event.meter_id)}
         watch_windows(conn, act, watched, owners, aggregations)
     return meter, after
 
 
-def _corrected(
-    conn: Connection, act: Act, meter: Meter, event: UsageEvent, correction: Correction
+def _find(conn: Connection, act: Act, reference: str) -> UsageEvent:
+    event = usage.load(conn, act.account_id, [reference]).get(reference)
+    if event is None:
+        raise NotFound.of("metering event", reference)
+    return event
+
+
+def _amended(
+    conn: Connection, act: Act, meter: Meter, event: UsageEvent, asked: Amendment
 ) -> UsageEvent:
     """The event as it shall be, by the rules of a new one."""
     if event.canceled_at is not None:
@@ -109,11 +114,11 @@ def _corrected(
             "or it is of a backfill that is open.",
             param="id",
         )
-    dimensions = correction.dimensions
-    if dimensions is None:
-        dimensions = dimensions_of(meter, event.payload)
-    value = correction.value or value_of(meter, event)
-    timestamp = None if correction.occurred_at is None else milliseconds(correction.occurred_at)
+    dimensions: Mapping[str, str] = dimensions_of(meter, event.payload)
+    if asked.dimensions is not None:
+        dimensions = asked.dimensions(dimensions)
+    value = asked.value or value_of(meter, event)
+    timestamp = None if asked.occurred_at is None else milliseconds(asked.occurred_at)
     reported = Reported([meter.event_name], [{}], [event.reference], [timestamp])
     reported.by_part[0] = Parts(event.customer_id, value, dimensions)
     meter_by_name = {meter.event_name: replace(meter, status=MeterStatus.ACTIVE)}
@@ -145,7 +150,7 @@ def _check_not_billed(
                 "that arrived last.",
                 param="timestamp",
             )
-    bill = usage_revisions.find_bill(
+    bill = usage_amendments.find_bill(
         conn,
         act.account_id,
         before.customer_id,

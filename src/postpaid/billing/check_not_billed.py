@@ -1,0 +1,41 @@
+"""A subscription that begins in the past bills no usage that is billed by windows already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postpaid.billing.perform import Act
+from postpaid.core.errors import InvalidRequest
+from postpaid.core.subscriptions import Catalog, Subscription
+from postpaid.storage import billed_usage
+from postpaid.storage.billed_usage import Asked
+from postpaid.storage.database import Connection
+
+
+def check_not_billed(
+    conn: Connection, act: Act, begun: Sequence[Subscription], sold: Catalog
+) -> None:
+    """Raises ``InvalidRequest`` where usage since a backdated start is on an invoice already.
+
+    The customers are locked. No statement where no subscription that meters anything is backdated.
+    """
+    backdated = [
+        each
+        for each in begun
+        if each.start_at < act.now and any(sold[item.price_id].price.metered for item in each.items)
+    ]
+    if not backdated:
+        return
+    spans = [Asked(each.customer_id, each.start_at, act.now) for each in backdated]
+    billed = billed_usage.overlapping(conn, act.account_id, spans)
+    for each in backdated:
+        for item in each.items:
+            price = sold[item.price_id].price
+            for window in billed.get((each.customer_id, price.meter_id or ""), ()):
+                if window.end > each.start_at:
+                    raise InvalidRequest(
+                        f"The usage from {window.start.isoformat()} to {window.end.isoformat()} is "
+                        f"billed already, by {window.invoice_ids[0]}: a subscription to the price "
+                        f"{price.id} cannot begin before that has ended.",
+                        param="backdate_start_date",
+                    )
