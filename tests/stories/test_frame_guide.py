@@ -108,7 +108,7 @@ def test_the_guide_and_a_cycle(town: Town, frame: Frame, receiver: Receiver, kin
 
     # 1. The base product. 2. The overage meter. 3. The subscription.
     product = frame.post("/v1/products", PRO_PLAN)
-    assert product["recurring"] == {"interval": "monthly", "interval_count": 1}
+    assert product["recurring"] == {"interval": "month", "interval_count": 1}
     meter = frame.post("/v1/billing/metering", OVERAGE_METER)
     assert (meter["object"], meter["value"], meter["status"]) == ("billing_meter", "0.01", "active")
     subscription = frame.post(

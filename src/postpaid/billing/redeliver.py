@@ -45,7 +45,10 @@ def resend_event(
     if event is None or (facade is not None and not is_known(facade, event.type)):
         raise NotFound.of("event", event_id)
     if endpoint_id is not None:
-        wanted = [replace(_enabled(conn, act, endpoint_id), enabled_events=("*",))]
+        only = _enabled(conn, act, endpoint_id)
+        if facade not in (None, only.facade):
+            raise NotFound.of("webhook endpoint", endpoint_id, param="webhook_endpoint")
+        wanted = [replace(only, enabled_events=("*",))]
     else:
         listening = webhook_endpoints.listening(conn, act.account_id)
         wanted = [each for each in listening if facade in (None, each.facade)]

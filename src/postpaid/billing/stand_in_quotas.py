@@ -11,9 +11,9 @@ from postpaid.billing.perform import Act
 from postpaid.billing.take_stock import measure_at_present
 from postpaid.core.allotments import bill
 from postpaid.core.calendar_windows import Step, floor, windows_between
-from postpaid.core.catalog import Price, Recurrence
+from postpaid.core.catalog import Price
 from postpaid.core.cycles import zone_of
-from postpaid.core.periods import index_at, period_at_index
+from postpaid.core.periods import Recurrence, index_at, period_at_index
 from postpaid.core.subscriptions import RENEWING, Subscription
 from postpaid.core.usage_quotas import Standing
 from postpaid.storage import accounts, catalog, customers, meters, subscriptions
@@ -77,10 +77,7 @@ def stand(conn: Connection, act: Act, pairs: Collection[Pair]) -> dict[Pair, Sto
     used = measure_at_present(
         conn,
         act,
-        {
-            "/".join(pair): Window(*pair, spans[pair[0]].start, spans[pair[0]].end)
-            for pair in pairs
-        },
+        {"/".join(pair): Window(*pair, spans[pair[0]].start, spans[pair[0]].end) for pair in pairs},
     )
     stood = {}
     for pair in pairs:

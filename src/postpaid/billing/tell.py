@@ -75,9 +75,7 @@ def to_tell(
     return told
 
 
-def in_codes(
-    conn: Connection, act: Act, recorded: Sequence[Recorded]
-) -> dict[str, list[Telling]]:
+def in_codes(conn: Connection, act: Act, recorded: Sequence[Recorded]) -> dict[str, list[Telling]]:
     """What each of the events is told as in Frame's words, by the event's id."""
     payers = {
         each.event.id: payer_id(each.event.type, each.event.object_id, each.snapshot)

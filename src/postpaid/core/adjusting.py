@@ -17,6 +17,7 @@ from postpaid.core.discounts import Coupon
 from postpaid.core.invoicing import Invoice, check_sums
 from postpaid.core.lines import Line
 from postpaid.core.money import EXACT, round_minor, round_part
+from postpaid.core.pricing import DetailKind
 from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
 
@@ -134,6 +135,25 @@ def totaled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
 # ─── Discounts ───────────────────────────────────────────────────────────────────────────────
 
 
+def _settled(lines: Sequence[Line]) -> dict[int, int]:
+    """What of windows of usage other lines take off again, by the places of those that bill it.
+
+    It was billed before, with its discounts, or is prepaid. Of a subscription's items it is not so.
+    """
+    off: dict[str, int] = {}
+    for line in lines:
+        if line.kind == DetailKind.BILLED and line.subscription_item_id is None:
+            name = line.obligation.rpartition("/")[0]
+            off[name] = off.get(name, 0) - line.amount
+    found: dict[int, int] = {}
+    for place, line in enumerate(lines):
+        part = min(line.amount, off.get(line.obligation, 0))
+        if part > 0:
+            found[place] = part
+            off[line.obligation] -= part
+    return found
+
+
 def _take_off_lines(
     currency: str,
     lines: Sequence[Line],
@@ -162,9 +182,10 @@ def _take_off(
     """Add to ``taken`` what the discount takes off the lines at the places ``on``.
 
     Stripe: of what earlier discounts left. Prorations and what is not discountable take no part,
-    and neither do credits, which are negative.
+    and neither do credits, which are negative. Of a window only what is not settled takes part.
     """
     coupon = applied.coupon
+    settled = _settled(lines)
     left: dict[int, int] = {}
     for place in on:
         line = lines[place]
@@ -172,7 +193,7 @@ def _take_off(
             continue
         if coupon.product_ids and line.product_id not in coupon.product_ids:
             continue
-        rest = line.amount - sum(taken[place].values())
+        rest = line.amount - sum(taken[place].values()) - settled.get(place, 0)
         if rest > 0:
             left[place] = rest
     order = sum(line.amount for line in lines)

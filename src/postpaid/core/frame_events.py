@@ -1,8 +1,8 @@
 """What happens here, in Frame's words: the codes by which each event is told, and what each shows.
 
-One thing that happens may be told as several: the payment of a renewal's invoice is ``invoice.paid``
-and, of its subscription, ``customer.subscription.renewed``. Of a customer with a profile, which is
-an account in Frame's words, that is ``subscription.renewed``.
+One thing that happens may be told as several: the payment of a renewal's invoice is
+``invoice.paid`` and, of its subscription, ``customer.subscription.renewed``. Of a customer with a
+profile, which is an account in Frame's words, that is ``subscription.renewed``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from postpaid.core.catalog import TaxBehavior
+from postpaid.core.catalog import Price, TaxBehavior
 from postpaid.core.money import plain
 from postpaid.core.periods import Recurrence
 from postpaid.storage import catalog
@@ -65,9 +65,7 @@ SELECT r.place, min(p.id)
 """
 
 
-def find_like(
-    conn: Connection, account_id: int, wanted: Sequence[Wanted]
-) -> list[catalog.Price | None]:
+def find_like(conn: Connection, account_id: int, wanted: Sequence[Wanted]) -> list[Price | None]:
     """For each what is wanted an active price that is just that, the oldest, or None."""
     rows = [
         _Row(

@@ -114,6 +114,21 @@ def test_a_person_is_shown_as_it_was_given(frame: Frame) -> None:
     assert frame.get(f"/v1/accounts/{made['id']}") == made | {"capabilities": capabilities}
 
 
+def test_a_social_security_number_is_kept_nowhere(frame: Frame, database: Database) -> None:
+    account_id = frame.post("/v1/accounts", PERSON)["id"]
+    customer_id = frame.post(
+        "/v1/customers", {"name": "Ada", "email": "a@x.example", "ssn": "078051120"}
+    )["id"]
+    with database.connection() as conn:
+        kept = conn.execute(
+            "SELECT c::text FROM customers c WHERE id = ANY(%(ids)s)"
+            " UNION ALL SELECT e.snapshot::text FROM events e WHERE object_id = ANY(%(ids)s)",
+            {"ids": [account_id, customer_id]},
+        ).fetchall()
+    assert len(kept) == 4
+    assert [row for row in kept if "078051120" in row[0]] == []
+
+
 def test_a_business_is_shown_as_it_was_given(
     frame: Frame, stripe_client: stripe.StripeClient
 ) -> None:

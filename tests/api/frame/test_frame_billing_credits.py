@@ -193,15 +193,15 @@ def test_many_with_limited_units_are_weighed_in_as_many_statements_as_one(
         )
     costs = []
     for some in (customers[:1], customers[1:]):
+        now: list[int | None] = [None] * len(some) * 2
         reported = Reported(
             ["call"] * len(some) * 2,
             [dict(zip(keys, (each, "9"), strict=True)) for each in [*some, *some]],
             [f"{each}-{i}" for i in (2, 3) for each in some],
-            [None] * len(some) * 2,
+            now,
         )
-        with database.transaction() as conn:
-            with counted(conn) as statements:
-                recorded = record_usage(conn, acting(account), reported)
+        with database.transaction() as conn, counted(conn) as statements:
+            recorded = record_usage(conn, acting(account), reported)
         assert [error.code for error in recorded.errors.values()] == ["usage_limit_reached"] * len(
             some
         )

@@ -11,11 +11,13 @@ import http.client
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from postpaid import clock
 from postpaid.billing.manage_keys import IssuedKey
 
 Json = dict[str, Any]
@@ -122,7 +124,10 @@ def delete(path: str, object_: str) -> Call:
 
 
 CARD = {"type": "card", "card_number": "4242424242424242", "exp_month": "12", "exp_year": "2032"}
-WINDOW = {"from": "2026-06-01T00:00:00Z", "to": "2026-06-30T23:59:59Z"}
+TODAY = clock.now().date()
+DAY = timedelta(days=1)
+START, USED, END = (f"{TODAY - days * DAY}T00:00:00Z" for days in (10, 5, 1))
+WINDOW = {"from": START, "to": END}
 
 CALLS = [
     # ─── Payers ──────────────────────────────────────────────────────────────────────────────
@@ -274,7 +279,7 @@ CALLS = [
             "event_name": "api_call_overage",
             "reference": "r1",
             "value": 250,
-            "timestamp": "2026-06-15T12:00:00Z",
+            "timestamp": USED,
         },
         "event",
     ),
@@ -303,8 +308,8 @@ CALLS = [
             "customer": "{customer}",
             "collection_method": "auto_charge",
             "payment_method": "{method}",
-            "start_date": "2026-06-01T00:00:00Z",
-            "end_date": "2026-06-30T23:59:59Z",
+            "start_date": START,
+            "end_date": END,
         },
         "billed",
     ),

@@ -387,3 +387,42 @@ def test_of_many_each_has_its_own_outcome(
 def test_a_batch_is_of_one_to_a_thousand(frame: Frame, events: Any) -> None:
     error = refused(frame, {"events": events}, path=f"{EVENTS}/batch")
     assert (error.status, named(error)) == (422, ["events"])
+
+
+# ─── Billed, and an account's ────────────────────────────────────────────────────────────────
+
+
+def test_what_an_invoice_bills_cannot_be_corrected_until_it_is_void(
+    frame: Frame, customer: str
+) -> None:
+    meter(frame)
+    at = now() - timedelta(hours=2)
+    said = frame.post(EVENTS, usage(customer, timestamp=iso(at)))
+    path = f"{EVENTS}/{said['id']}"
+    window = {"start_date": iso(at - timedelta(hours=1)), "end_date": iso(at + timedelta(hours=1))}
+    invoice = frame.post(
+        "/v1/billing/billing_invoice",
+        {"customer": customer, "collection_method": "request_payment"} | window,
+    )
+    error = refused(frame, {"value": 5}, "PATCH", path)
+    assert (error.status, error.code) == (422, "invalid_transition")
+    assert invoice["id"] in error.message
+    assert frame.patch(path, {"metadata": {"seen": "yes"}})["metadata"] == {"seen": "yes"}
+    frame.post(f"/v1/invoices/{invoice['id']}/void")
+    assert frame.patch(path, {"value": 5})["value"] == "5.0"
+
+
+def test_usage_of_an_account_is_an_accounts(frame: Frame) -> None:
+    named = {"name": {"first_name": "Ada", "last_name": "Lovelace"}, "email": "ada@example.com"}
+    account = frame.post("/v1/accounts", {"type": "individual", "profile": {"individual": named}})[
+        "id"
+    ]
+    meter(frame)
+    sent = usage("") | {"account": account}
+    del sent["customer"]
+    said = frame.post(EVENTS, sent)
+    assert (said["account"], said["account_id"], said["customer"]) == (account, account, None)
+    assert frame.get(f"{EVENTS}/{said['id']}") == said
+    query = {"account": account, "from": 0, "to": iso(now())}
+    report = frame.get("/v1/billing/report/customer", **query)
+    assert (report["customer"], report["account"]) == (None, account)

@@ -76,7 +76,6 @@ def test_a_payment_of_stripes_is_seen(
             "customer": customer,
             "payment_method": "pm_card_visa",
             "confirm": True,
-            "payment_method_types": ["card"],
         }
     )
     seen = frame.get(f"/v1/charge_intents/{made.id}")

@@ -61,9 +61,7 @@ def delivering(database: Database) -> Iterator[None]:
     """A deliverer in a thread, until the block ends."""
     stop = threading.Event()
     manner = {"timeout_s": 0.5, "delays": SOON}
-    thread = threading.Thread(
-        target=deliverer.run, args=(database, stop, LOOPBACK), kwargs=manner
-    )
+    thread = threading.Thread(target=deliverer.run, args=(database, stop, LOOPBACK), kwargs=manner)
     thread.start()
     try:
         yield
@@ -126,9 +124,7 @@ def test_a_secret_that_was_renewed_signs_nothing_any_more(
     assert not is_signed(sent, made["secret"])
 
 
-def test_a_receiver_that_fails_gets_the_same_event_again(
-    frame: Frame, database: Database
-) -> None:
+def test_a_receiver_that_fails_gets_the_same_event_again(frame: Frame, database: Database) -> None:
     def mood(received: Received) -> str:
         return "error" if received.number < 3 else "ok"
 

@@ -163,9 +163,7 @@ def _from_frame(call: Call, params: EndpointUpdate) -> dict[str, Any]:
                 fields["enabled_events"] = _codes(value)
             case "status":
                 disabled = value == "disabled"
-                fields["status"] = (
-                    EndpointStatus.DISABLED if disabled else EndpointStatus.ENABLED
-                )
+                fields["status"] = EndpointStatus.DISABLED if disabled else EndpointStatus.ENABLED
             case _:
                 fields[name] = value
     return fields
