@@ -15,30 +15,30 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import Receive, Scope, Send, StatelessLifespan
 
 from postpaid.api import openapi
-from postpaid.api.frame import billing_credits as frame_billing_credits
 from postpaid.api.frame import accounts as frame_accounts
+from postpaid.api.frame import billing_credits as frame_billing_credits
 from postpaid.api.frame import billing_invoices as frame_billing_invoices
 from postpaid.api.frame import charge_intents as frame_charge_intents
 from postpaid.api.frame import charges as frame_charges
 from postpaid.api.frame import coupons as frame_coupons
-from postpaid.api.frame import discounts as frame_discounts
-from postpaid.api.frame import promotion_codes as frame_promotion_codes
-from postpaid.api.frame import refunds as frame_refunds
-from postpaid.api.frame import transfers as frame_transfers
 from postpaid.api.frame import customers as frame_customers
+from postpaid.api.frame import discounts as frame_discounts
+from postpaid.api.frame import events as frame_events
 from postpaid.api.frame import invoice_lines as frame_invoice_lines
 from postpaid.api.frame import invoices as frame_invoices
-from postpaid.api.frame import events as frame_events
 from postpaid.api.frame import merchant as frame_merchant
 from postpaid.api.frame import metering_events as frame_metering_events
 from postpaid.api.frame import meters as frame_meters
 from postpaid.api.frame import payment_methods as frame_payment_methods
 from postpaid.api.frame import phases as frame_phases
 from postpaid.api.frame import products as frame_products
+from postpaid.api.frame import promotion_codes as frame_promotion_codes
+from postpaid.api.frame import refunds as frame_refunds
 from postpaid.api.frame import reports as frame_reports
-from postpaid.api.frame import thresholds as frame_thresholds
-from postpaid.api.frame import webhook_endpoints as frame_webhook_endpoints
 from postpaid.api.frame import subscriptions as frame_subscriptions
+from postpaid.api.frame import thresholds as frame_thresholds
+from postpaid.api.frame import transfers as frame_transfers
+from postpaid.api.frame import webhook_endpoints as frame_webhook_endpoints
 from postpaid.api.frame.facade import Facade as FrameFacade
 from postpaid.api.frame.routes import Routes as FrameRoutes
 from postpaid.api.stripe import (

@@ -18,8 +18,8 @@ from postpaid.storage import (
     credit_checks,
     ledger_checks,
     payment_checks,
-    usage_totals,
     unit_credit_checks,
+    usage_totals,
     webhook_checks,
 )
 from postpaid.storage.database import Connection, fetch

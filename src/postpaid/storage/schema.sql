@@ -213,6 +213,8 @@ CREATE TABLE customers (
     discount                  json,
     profile                   jsonb,
     blocked_at                timestamptz,
+    date_of_birth             date,
+    usage_is_limited          boolean     NOT NULL DEFAULT false,
     CONSTRAINT customers_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT customers_invoice_prefix_once UNIQUE (account_id, invoice_prefix),
     CONSTRAINT customers_account_id_clock_id_fkey FOREIGN KEY (account_id, clock_id) REFERENCES
@@ -222,6 +224,9 @@ CREATE TABLE customers (
 );
 CREATE INDEX customers_by_email ON customers (account_id, email) WHERE email IS NOT NULL;
 CREATE INDEX customers_by_clock ON customers (account_id, clock_id) WHERE clock_id IS NOT NULL;
+CREATE INDEX customers_with_profile ON customers (account_id, id) WHERE profile IS NOT NULL;
+CREATE INDEX customers_by_external_id ON customers (account_id, (profile ->> 'external_id'), id)
+    WHERE profile IS NOT NULL;
 
 CREATE TABLE payment_methods (
     account_id      integer     NOT NULL,
@@ -239,9 +244,13 @@ CREATE TABLE payment_methods (
         'exp_month')::integer, 1)     ELSE NULL::date END ) STORED,
     expiry_said     date,
     us_bank_account jsonb,
+    blocked_at      timestamptz,
+    detached_at     timestamptz,
     CONSTRAINT payment_methods_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT payment_methods_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
-        REFERENCES customers(account_id, id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT payment_methods_detached_is_nobodys CHECK (detached_at IS NULL OR customer_id IS
+        NULL)
 );
 CREATE INDEX payment_methods_by_customer ON payment_methods (account_id, customer_id, id) WHERE
     customer_id IS NOT NULL;
@@ -266,6 +275,10 @@ CREATE TABLE meters (
     accepts_past_s    bigint      NOT NULL DEFAULT 3024000,
     accepts_future_s  integer     NOT NULL DEFAULT 300,
     cancels_within_s  bigint      NOT NULL DEFAULT 86400,
+    price_id          object_id,
+    markup_percentage numeric,
+    description       text,
+    metadata          jsonb       NOT NULL DEFAULT '{}'::jsonb,
     CONSTRAINT meters_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT meters_event_name_once UNIQUE (account_id, event_name),
     CONSTRAINT meters_aggregation CHECK (aggregation IN ('sum', 'count', 'last', 'max', 'unique',
@@ -275,6 +288,8 @@ CREATE TABLE meters (
         'average'))),
     CONSTRAINT meters_inactive_iff_deactivated CHECK ((status IN ('active', 'inactive')) AND (status
         = 'inactive') = (deactivated_at IS NOT NULL)),
+    CONSTRAINT meters_markup_of_a_price CHECK (markup_percentage IS NULL OR price_id IS NOT NULL AND
+        markup_percentage >= 0::numeric),
     CONSTRAINT meters_spans_bounded CHECK (accepts_past_s >= 0 AND accepts_past_s <= 315360000 AND
         accepts_future_s >= 0 AND accepts_future_s <= 43200 AND cancels_within_s >= 0 AND
         cancels_within_s <= 315360000)
@@ -343,6 +358,8 @@ CREATE TABLE prices (
         ("interval" IS NULL) = (usage_type IS NULL))
 );
 CREATE INDEX prices_by_product ON prices (account_id, product_id, id);
+ALTER TABLE meters ADD CONSTRAINT meters_account_id_price_id_fkey FOREIGN KEY (account_id,
+    price_id) REFERENCES prices(account_id, id);
 
 CREATE TABLE usage_series (
     account_id  integer   NOT NULL,
@@ -481,6 +498,7 @@ CREATE TABLE subscriptions (
         NULL::timestamptz     WHEN status = 'trialing' THEN LEAST(trial_end_at, cancel_at)     ELSE
         closes_at END ) STORED,
     pending_setup_intent_id   object_id,
+    resumes_at                timestamptz,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT subscriptions_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
@@ -498,6 +516,8 @@ CREATE TABLE subscriptions (
         (pending_update_expires_at IS NULL)),
     CONSTRAINT subscriptions_proration_discounts CHECK (proration_discounts IN ('included',
         'itemized')),
+    CONSTRAINT subscriptions_resume_only_from_a_pause CHECK (resumes_at IS NULL OR status =
+        'paused'),
     CONSTRAINT subscriptions_status CHECK (status IN ('incomplete', 'incomplete_expired',
         'trialing', 'active', 'past_due', 'canceled', 'unpaid', 'paused')),
     CONSTRAINT subscriptions_trial_end_behavior CHECK (trial_end_behavior IN ('create_invoice',
@@ -520,6 +540,8 @@ CREATE INDEX subscriptions_upcoming ON subscriptions (account_id, renews_at) WHE
 CREATE INDEX subscriptions_upcoming_on_clock ON subscriptions (account_id, clock_id, renews_at)
     WHERE renews_at IS NOT NULL AND upcoming_for IS DISTINCT FROM renews_at AND clock_id IS NOT
     NULL;
+CREATE INDEX subscriptions_resuming ON subscriptions (account_id, resumes_at) WHERE resumes_at
+    IS NOT NULL;
 
 CREATE TABLE subscription_items (
     account_id      integer     NOT NULL,
@@ -615,6 +637,7 @@ CREATE TABLE invoices (
     reminds_at                timestamptz,
     amount_paid_out_of_band   bigint      NOT NULL DEFAULT 0,
     amount_overpaid           bigint      NOT NULL DEFAULT 0,
+    bills_usage               boolean     NOT NULL DEFAULT false,
     CONSTRAINT invoices_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT invoices_number_once UNIQUE (account_id, number),
     CONSTRAINT invoices_amount_due_not_negative CHECK (amount_due >= 0),
@@ -788,6 +811,8 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_type ON events (account_id, type, id);
 CREATE INDEX events_by_time ON events (account_id, created_at);
+CREATE INDEX events_of_outcomes ON events (account_id, object_id, id) WHERE type IN
+    ('invoice.paid', 'invoice.payment_failed');
 
 CREATE TABLE billing_alerts (
     account_id  integer     NOT NULL,
@@ -948,55 +973,71 @@ CREATE INDEX invoice_items_credits ON invoice_items (account_id, subscription_it
     credited IS NOT NULL;
 
 CREATE TABLE coupons (
-    account_id         integer     NOT NULL,
-    id                 object_id   NOT NULL,
-    name               text,
-    duration           text        NOT NULL,
-    duration_in_months integer,
-    percent_off        numeric,
-    amount_off         bigint,
-    currency           text,
-    currency_options   json,
-    product_ids        text[],
-    max_redemptions    bigint,
-    redeem_by          timestamptz,
-    times_redeemed     bigint      NOT NULL DEFAULT 0,
-    metadata           jsonb       NOT NULL DEFAULT '{}'::jsonb,
-    created_at         timestamptz NOT NULL,
-    deleted_at         timestamptz,
+    account_id              integer     NOT NULL,
+    id                      object_id   NOT NULL,
+    name                    text,
+    duration                text        NOT NULL,
+    duration_in_months      integer,
+    percent_off             numeric,
+    amount_off              bigint,
+    currency                text,
+    currency_options        json,
+    product_ids             text[],
+    max_redemptions         bigint,
+    redeem_by               timestamptz,
+    times_redeemed          bigint      NOT NULL DEFAULT 0,
+    metadata                jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at              timestamptz NOT NULL,
+    deleted_at              timestamptz,
+    status                  text        NOT NULL DEFAULT 'active',
+    description             text,
+    redeem_from             timestamptz,
+    max_amount_off          bigint,
+    max_amount_off_currency text,
+    minimum_amount          bigint,
+    minimum_amount_currency text,
     CONSTRAINT coupons_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT coupons_minimum_has_currency CHECK ((minimum_amount IS NULL) =
+        (minimum_amount_currency IS NULL) AND (minimum_amount > 0) IS NOT FALSE),
     CONSTRAINT coupons_months_iff_repeating CHECK ((duration IN ('once', 'repeating', 'forever'))
         AND (duration = 'repeating') = (duration_in_months IS NOT NULL)),
+    CONSTRAINT coupons_most_of_a_percentage CHECK ((max_amount_off IS NULL) =
+        (max_amount_off_currency IS NULL) AND (max_amount_off IS NULL OR percent_off IS NOT NULL)
+        AND (max_amount_off > 0) IS NOT FALSE),
     CONSTRAINT coupons_percent_or_amount CHECK ((percent_off IS NULL) <> (amount_off IS NULL) AND
         (amount_off IS NULL) = (currency IS NULL)),
     CONSTRAINT coupons_redeemed_at_most CHECK (times_redeemed >= 0 AND times_redeemed <=
         max_redemptions),
+    CONSTRAINT coupons_redeemed_within_a_time CHECK ((redeem_from < redeem_by) IS NOT FALSE),
+    CONSTRAINT coupons_status CHECK (status IN ('active', 'inactive', 'archived')),
     CONSTRAINT coupons_take_something_off CHECK ((percent_off > 0::numeric AND percent_off <=
         100::numeric) IS NOT FALSE AND (amount_off > 0) IS NOT FALSE)
 );
 CREATE INDEX coupons_by_time ON coupons (account_id, created_at, id);
 
 CREATE TABLE promotion_codes (
-    account_id              integer     NOT NULL,
-    id                      object_id   NOT NULL,
-    code                    text        NOT NULL,
-    coupon_id               object_id   NOT NULL,
-    active                  boolean     NOT NULL,
-    customer_id             object_id,
-    expires_at              timestamptz,
-    max_redemptions         bigint,
-    times_redeemed          bigint      NOT NULL DEFAULT 0,
-    first_time_transaction  boolean     NOT NULL DEFAULT false,
-    minimum_amount          bigint,
-    minimum_amount_currency text,
-    minimum_amounts         jsonb,
-    metadata                jsonb       NOT NULL DEFAULT '{}'::jsonb,
-    created_at              timestamptz NOT NULL,
+    account_id               integer     NOT NULL,
+    id                       object_id   NOT NULL,
+    code                     text        NOT NULL,
+    coupon_id                object_id   NOT NULL,
+    active                   boolean     NOT NULL,
+    customer_id              object_id,
+    expires_at               timestamptz,
+    max_redemptions          bigint,
+    times_redeemed           bigint      NOT NULL DEFAULT 0,
+    first_time_transaction   boolean     NOT NULL DEFAULT false,
+    minimum_amount           bigint,
+    minimum_amount_currency  text,
+    minimum_amounts          jsonb,
+    metadata                 jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at               timestamptz NOT NULL,
+    max_customer_redemptions bigint,
     CONSTRAINT promotion_codes_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT promotion_codes_account_id_coupon_id_fkey FOREIGN KEY (account_id, coupon_id)
         REFERENCES coupons(account_id, id),
     CONSTRAINT promotion_codes_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
         REFERENCES customers(account_id, id),
+    CONSTRAINT promotion_codes_by_each_customer CHECK ((max_customer_redemptions > 0) IS NOT FALSE),
     CONSTRAINT promotion_codes_minimum_has_currency CHECK ((minimum_amount IS NULL) =
         (minimum_amount_currency IS NULL)),
     CONSTRAINT promotion_codes_redeemed_at_most CHECK (times_redeemed >= 0 AND times_redeemed <=
@@ -1034,6 +1075,8 @@ CREATE TABLE discounts (
     CONSTRAINT discounts_used_up_iff_once CHECK (used_invoice_id IS NULL OR duration = 'once')
 );
 CREATE INDEX discounts_by_customer ON discounts (account_id, customer_id, id);
+CREATE INDEX discounts_by_promotion_code ON discounts (account_id, promotion_code_id,
+    customer_id) WHERE promotion_code_id IS NOT NULL;
 
 CREATE TABLE tax_rates (
     account_id   integer     NOT NULL,
@@ -1351,6 +1394,7 @@ CREATE TABLE webhook_deliveries (
     failures    integer     NOT NULL DEFAULT 0,
     created_at  timestamptz NOT NULL,
     settled_at  timestamptz,
+    told_as     text,
     CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT webhook_deliveries_due_only_while_pending CHECK (due_at IS NULL OR status =
         'pending'),
@@ -1420,6 +1464,7 @@ CREATE TABLE payment_intents (
     canceled_at         timestamptz,
     paid_at             timestamptz,
     amount_applied      bigint      NOT NULL DEFAULT 0,
+    reference           text,
     CONSTRAINT payment_intents_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT payment_intents_amount_positive CHECK (amount > 0),
     CONSTRAINT payment_intents_applied_to_an_invoice CHECK (invoice_id IS NOT NULL OR amount_applied
@@ -1629,6 +1674,215 @@ CREATE UNIQUE INDEX setup_attempts_one_under_way ON setup_attempts (account_id, 
 CREATE INDEX setup_attempts_by_intent ON setup_attempts (account_id, setup_intent_id, id);
 CREATE INDEX setup_attempts_unsettled ON setup_attempts (account_id, leased_until) WHERE status
     IN ('pending', 'action_required', 'processing');
+
+CREATE TABLE price_phases (
+    account_id          integer     NOT NULL,
+    id                  object_id   NOT NULL,
+    product_id          object_id,
+    subscription_id     object_id,
+    ordinal             integer     NOT NULL,
+    name                text,
+    pricing_type        text        NOT NULL,
+    amount              bigint,
+    discount_percentage numeric,
+    period_count        integer,
+    price_id            object_id,
+    base_price_id       object_id,
+    started_at          timestamptz,
+    ended_at            timestamptz,
+    created_at          timestamptz NOT NULL,
+    updated_at          timestamptz NOT NULL,
+    CONSTRAINT price_phases_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT price_phases_ordinal_once UNIQUE NULLS NOT DISTINCT (account_id, product_id,
+        subscription_id, ordinal) DEFERRABLE,
+    CONSTRAINT price_phases_account_id_base_price_id_fkey FOREIGN KEY (account_id, base_price_id)
+        REFERENCES prices(account_id, id),
+    CONSTRAINT price_phases_account_id_price_id_fkey FOREIGN KEY (account_id, price_id) REFERENCES
+        prices(account_id, id),
+    CONSTRAINT price_phases_account_id_product_id_fkey FOREIGN KEY (account_id, product_id)
+        REFERENCES products(account_id, id) ON DELETE CASCADE,
+    CONSTRAINT price_phases_account_id_subscription_id_fkey FOREIGN KEY (account_id,
+        subscription_id) REFERENCES subscriptions(account_id, id),
+    CONSTRAINT price_phases_amount_iff_static CHECK ((pricing_type = 'static') = (amount IS NOT
+        NULL) AND COALESCE(amount, 0::bigint) >= 0),
+    CONSTRAINT price_phases_discount_iff_relative CHECK ((pricing_type = 'relative') =
+        (discount_percentage IS NOT NULL) AND COALESCE(discount_percentage, 0::numeric) >=
+        0::numeric AND COALESCE(discount_percentage, 0::numeric) <= 100::numeric),
+    CONSTRAINT price_phases_end_after_they_start CHECK (ended_at IS NULL OR ended_at >= started_at),
+    CONSTRAINT price_phases_of_a_product_or_a_subscription CHECK (num_nonnulls(product_id,
+        subscription_id) = 1),
+    CONSTRAINT price_phases_only_of_subscriptions_start CHECK (started_at IS NULL OR subscription_id
+        IS NOT NULL),
+    CONSTRAINT price_phases_period_count CHECK (period_count >= 1),
+    CONSTRAINT price_phases_prices_iff_of_a_subscription CHECK (num_nonnulls(price_id,
+        base_price_id) = (2 * num_nonnulls(subscription_id))),
+    CONSTRAINT price_phases_pricing_type CHECK (pricing_type IN ('static', 'relative'))
+);
+CREATE INDEX price_phases_of_subscriptions ON price_phases (account_id, subscription_id) WHERE
+    subscription_id IS NOT NULL;
+
+CREATE TABLE subscription_changes (
+    account_id      integer     NOT NULL,
+    id              object_id   NOT NULL,
+    subscription_id object_id   NOT NULL,
+    kind            text        NOT NULL,
+    proration       text        NOT NULL,
+    settlement      text        NOT NULL,
+    settles_at      timestamptz,
+    amount          bigint      NOT NULL,
+    invoice_id      object_id,
+    state_before    json        NOT NULL,
+    state_after     json        NOT NULL,
+    effective_at    timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL,
+    CONSTRAINT subscription_changes_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT subscription_changes_invoice_iff_at_once CHECK ((settlement = 'at_once') =
+        (invoice_id IS NOT NULL)),
+    CONSTRAINT subscription_changes_kind CHECK (kind IN ('upgrade', 'downgrade', 'phase',
+        'interval', 'other')),
+    CONSTRAINT subscription_changes_proration CHECK (proration IN ('create_prorations',
+        'always_invoice', 'none')),
+    CONSTRAINT subscription_changes_settlement CHECK (settlement IN ('at_once', 'next_renewal',
+        'none'))
+);
+CREATE INDEX subscription_changes_by_subscription ON subscription_changes (account_id,
+    subscription_id, id);
+
+CREATE TABLE usage_amendments (
+    account_id  integer        NOT NULL,
+    id          object_id      NOT NULL,
+    reference   text           COLLATE "C" NOT NULL,
+    occurred_at timestamptz(3) NOT NULL,
+    value       numeric        NOT NULL,
+    payload     json,
+    amended_at  timestamptz    NOT NULL,
+    actor       text           NOT NULL,
+    CONSTRAINT usage_amendments_pkey PRIMARY KEY (account_id, id)
+);
+CREATE INDEX usage_amendments_by_reference ON usage_amendments (account_id, reference, id);
+
+CREATE TABLE billed_windows (
+    account_id integer     NOT NULL,
+    series_id  bigint      NOT NULL,
+    start_at   timestamptz NOT NULL,
+    end_at     timestamptz NOT NULL,
+    price_id   object_id   NOT NULL,
+    CONSTRAINT billed_windows_pkey PRIMARY KEY (series_id, start_at, end_at),
+    CONSTRAINT billed_windows_never_overlap EXCLUDE USING gist (int8range(series_id, series_id,
+        '[]') WITH &&, tstzrange(start_at, end_at) WITH &&),
+    CONSTRAINT billed_windows_account_id_price_id_fkey FOREIGN KEY (account_id, price_id) REFERENCES
+        prices(account_id, id),
+    CONSTRAINT billed_windows_series_id_fkey FOREIGN KEY (series_id) REFERENCES
+        usage_series(series_id),
+    CONSTRAINT billed_windows_begin_before_they_end CHECK (start_at < end_at)
+);
+
+CREATE TABLE window_billings (
+    account_id integer     NOT NULL,
+    obligation text        COLLATE "C" NOT NULL,
+    invoice_id object_id   NOT NULL,
+    series_id  bigint      NOT NULL,
+    start_at   timestamptz NOT NULL,
+    end_at     timestamptz NOT NULL,
+    quantity   numeric     NOT NULL,
+    amount     bigint      NOT NULL,
+    CONSTRAINT window_billings_pkey PRIMARY KEY (account_id, obligation),
+    CONSTRAINT window_billings_account_id_invoice_id_fkey FOREIGN KEY (account_id, invoice_id)
+        REFERENCES invoices(account_id, id),
+    CONSTRAINT window_billings_series_id_start_at_end_at_fkey FOREIGN KEY (series_id, start_at,
+        end_at) REFERENCES billed_windows(series_id, start_at, end_at),
+    CONSTRAINT window_billings_quantity_not_negative CHECK (quantity >= 0::numeric)
+);
+CREATE INDEX window_billings_by_invoice ON window_billings (account_id, invoice_id);
+CREATE INDEX window_billings_by_window ON window_billings (series_id, start_at, end_at);
+
+CREATE TABLE unit_credits (
+    account_id  integer     NOT NULL,
+    id          object_id   NOT NULL,
+    customer_id object_id   NOT NULL,
+    clock_id    object_id,
+    product_id  object_id   NOT NULL,
+    granted     numeric     NOT NULL,
+    used        numeric     NOT NULL,
+    is_limited  boolean     NOT NULL,
+    expires_at  timestamptz,
+    metadata    jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at  timestamptz NOT NULL,
+    updated_at  timestamptz NOT NULL,
+    CONSTRAINT unit_credits_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT unit_credits_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT unit_credits_account_id_product_id_fkey FOREIGN KEY (account_id, product_id)
+        REFERENCES products(account_id, id),
+    CONSTRAINT unit_credits_expire_after_they_were_made CHECK (expires_at > created_at),
+    CONSTRAINT unit_credits_never_overdrawn CHECK (granted > 0::numeric AND used >= 0::numeric AND
+        used <= granted)
+);
+CREATE INDEX unit_credits_by_customer ON unit_credits (account_id, customer_id, id);
+CREATE INDEX unit_credits_by_product ON unit_credits (account_id, product_id);
+
+CREATE TABLE unit_draws (
+    account_id   integer     NOT NULL,
+    id           object_id   NOT NULL,
+    credit_id    object_id   NOT NULL,
+    invoice_id   object_id   NOT NULL,
+    meter_id     object_id   NOT NULL,
+    period_start timestamptz NOT NULL,
+    period_end   timestamptz NOT NULL,
+    quantity     numeric     NOT NULL,
+    drawn_at     timestamptz NOT NULL,
+    returned_at  timestamptz,
+    CONSTRAINT unit_draws_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT unit_draws_account_id_credit_id_fkey FOREIGN KEY (account_id, credit_id) REFERENCES
+        unit_credits(account_id, id),
+    CONSTRAINT unit_draws_account_id_meter_id_fkey FOREIGN KEY (account_id, meter_id) REFERENCES
+        meters(account_id, id),
+    CONSTRAINT unit_draws_of_a_window CHECK (period_start < period_end),
+    CONSTRAINT unit_draws_quantity_positive CHECK (quantity > 0::numeric)
+);
+CREATE UNIQUE INDEX unit_draws_once ON unit_draws (account_id, invoice_id, credit_id, meter_id,
+    period_start);
+CREATE INDEX unit_draws_by_credit ON unit_draws (account_id, credit_id);
+
+CREATE TABLE usage_quotas (
+    account_id  integer     NOT NULL,
+    id          object_id   NOT NULL,
+    meter_id    object_id   NOT NULL,
+    customer_id object_id,
+    quantity    numeric,
+    amount      bigint,
+    percents    integer[]   NOT NULL,
+    metadata    jsonb       NOT NULL DEFAULT '{}'::jsonb,
+    created_at  timestamptz NOT NULL,
+    deleted_at  timestamptz,
+    CONSTRAINT usage_quotas_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT usage_quotas_account_id_customer_id_fkey FOREIGN KEY (account_id, customer_id)
+        REFERENCES customers(account_id, id),
+    CONSTRAINT usage_quotas_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(account_id),
+    CONSTRAINT usage_quotas_account_id_meter_id_fkey FOREIGN KEY (account_id, meter_id) REFERENCES
+        meters(account_id, id),
+    CONSTRAINT usage_quotas_percents CHECK (cardinality(percents) >= 1 AND cardinality(percents) <=
+        20 AND (0 < ALL (percents))),
+    CONSTRAINT usage_quotas_positive CHECK (COALESCE(quantity, amount::numeric) > 0::numeric),
+    CONSTRAINT usage_quotas_quantity_or_amount CHECK (num_nonnulls(quantity, amount) = 1)
+);
+CREATE UNIQUE INDEX usage_quotas_one_of_a_meter ON usage_quotas (account_id, meter_id,
+    COALESCE(customer_id::text, '')) WHERE deleted_at IS NULL;
+CREATE INDEX usage_quotas_of_customer ON usage_quotas (account_id, customer_id) WHERE deleted_at
+    IS NULL;
+
+CREATE TABLE usage_quota_marks (
+    account_id  integer     NOT NULL,
+    quota_id    object_id   NOT NULL,
+    customer_id object_id   NOT NULL,
+    start_at    timestamptz NOT NULL,
+    percent     integer     NOT NULL,
+    reached_at  timestamptz NOT NULL,
+    CONSTRAINT usage_quota_marks_once PRIMARY KEY (account_id, quota_id, customer_id, start_at,
+        percent),
+    CONSTRAINT usage_quota_marks_account_id_quota_id_fkey FOREIGN KEY (account_id, quota_id)
+        REFERENCES usage_quotas(account_id, id)
+);
 
 CREATE VIEW invoice_payments AS
  SELECT p.account_id, 'inpay_' || substr(p.id::text, 4) AS id, p.invoice_id,

@@ -338,7 +338,8 @@ def list_page(
 ) -> Rows[Subscription]:
     """Subscriptions with their items, newest first.
 
-    ``declined``: whether the latest try to be paid for the latest invoice failed. Without a customer or a clock to go by, those on test clocks are left out (Stripe).
+    ``declined``: whether the latest try to be paid for the latest invoice failed. Without a
+    customer or a clock to go by, those on test clocks are left out (Stripe).
     """
     parameters = {
         "account_id": account_id,

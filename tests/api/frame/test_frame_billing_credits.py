@@ -193,7 +193,7 @@ def test_many_with_limited_units_are_weighed_in_as_many_statements_as_one(
         )
     costs = []
     for some in (customers[:1], customers[1:]):
-        now: list[int | None] = [None] * len(some) * 2
+        now: list[int | None] = [None for _ in (*some, *some)]
         reported = Reported(
             ["call"] * len(some) * 2,
             [dict(zip(keys, (each, "9"), strict=True)) for each in [*some, *some]],

@@ -92,9 +92,7 @@ class Routes:
     def delete(self, path: str) -> Callable[[H], H]:
         return self._add("DELETE", path, 200)
 
-    def _add(
-        self, method: str, path: str, status: int, gathered: bool = False
-    ) -> Callable[[H], H]:
+    def _add(self, method: str, path: str, status: int, gathered: bool = False) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             params = get_type_hints(handler).get("params")
             self.routes.append(
