@@ -230,13 +230,6 @@ class Check:
 CHECKS = (
     Check(1, "An obligation is on more than one live line.", BILLED_ONCE),
     Check(1, "A line is live on a void invoice, dead on another, or on none.", LIVE_UNLESS_VOID),
-    Check(1, "Billed windows overlap.", billed_usage_checks.WINDOWS_NEVER_OVERLAP),
-    Check(1, "A window is billed by no invoice.", billed_usage_checks.WINDOWS_ARE_BILLED),
-    Check(
-        1,
-        "A window is not billed as its lines say.",
-        billed_usage_checks.BILLINGS_ARE_THEIR_LINES,
-    ),
     Check(3, "An invoice's totals are not the sum of its lines.", TOTAL_IS_SUM_OF_LINES),
     Check(
         3,
@@ -301,14 +294,21 @@ CHECKS = (
     Check(32, "A grant is not its transactions.", credit_checks.GRANTS_ARE_THEIR_TRANSACTIONS),
     Check(32, "A grant paid otherwise.", credit_checks.LINES_ARE_PAID_BY_THEIR_GRANTS),
     Check(32, "Credit was not given back.", credit_checks.VOID_INVOICES_GAVE_CREDIT_BACK),
-    Check(32, "Units used are not what was drawn.", unit_credit_checks.CREDITS_ARE_THEIR_DRAWS),
-    Check(32, "Units were not given back.", unit_credit_checks.DRAWS_ARE_OF_LIVE_INVOICES),
-    Check(32, "Units paid for what they are not for.", unit_credit_checks.DRAWS_ARE_IN_TIME),
     Check(33, "Credit notes do not add up.", credit_checks.INVOICES_ARE_LOWERED_BY_THEIR_NOTES),
     Check(39, "A delivery waits for nothing.", webhook_checks.WAIT_FOR_AN_EARLIER_ONE),
     Check(
         42, "An event that is to be delivered is gone.", webhook_checks.PENDING_HAVE_THEIR_EVENTS
     ),
+    Check(51, "Billed windows overlap.", billed_usage_checks.WINDOWS_NEVER_OVERLAP),
+    Check(51, "A window is billed by no invoice.", billed_usage_checks.WINDOWS_ARE_BILLED),
+    Check(
+        52,
+        "A window is not billed as its lines say.",
+        billed_usage_checks.BILLINGS_ARE_THEIR_LINES,
+    ),
+    Check(53, "Units used are not what was drawn.", unit_credit_checks.CREDITS_ARE_THEIR_DRAWS),
+    Check(53, "Units were not given back.", unit_credit_checks.DRAWS_ARE_OF_LIVE_INVOICES),
+    Check(53, "Units paid for what they are not for.", unit_credit_checks.DRAWS_ARE_IN_TIME),
 )
 
 
