@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -44,6 +42,7 @@ def export(
     """
     from postpaid import export_ledger, serving
     from postpaid.billing import manage_keys
+    from postpaid.core.periods import zone_called
     from postpaid.storage import accounts
 
     name = account or manage_keys.FIRST_ACCOUNT
@@ -53,7 +52,7 @@ def export(
             if found is None:
                 raise serving.CannotRun(f"There is no account '{name}' in {mode} mode.")
             zone_name = accounts.time_zone(conn, found.account_id)
-        zone = UTC if zone_name == "UTC" else ZoneInfo(zone_name)
+        zone = zone_called(zone_name)
         wanted = export_ledger.Wanted(
             zone,
             instant(from_, "--from", zone),

@@ -229,7 +229,9 @@ def test_how_many_endpoints_are_yet_to_be_told(outbox: Outbox) -> None:
 
     def pending() -> dict[str, int]:
         with outbox.database.connection() as conn:
-            return deliveries.pending_counts(conn, outbox.act.account_id, [event_id, "evt_no"])
+            return deliveries.pending_counts(
+                conn, outbox.act.account_id, [event_id, "evt_no"], facade=Facade.STRIPE
+            )
 
     assert pending() == {event_id: 2}
     outbox.record(taken, Tried(taken.trains[0][0].delivery, GOOD))

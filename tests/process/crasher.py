@@ -2,7 +2,8 @@
 
     python crasher.py
 
-A refund, if the command has one, is asked for before all else, as a request does it.
+A refund, if the command has one, is asked for before all else, as a request does it. A bill of
+usage is asked for instead of all else.
 
 Reads a command a line, starts as many processes as it says, each with a database of its own, waits
 for them and answers in a line: how each ended, and which steps it came to. A step is a moment
@@ -15,7 +16,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -26,9 +27,12 @@ import stripe
 from postpaid import ids
 from postpaid.billing import gateways
 from postpaid.billing.ask_refunds import ask_pending_refunds, ask_refunds
+from postpaid.billing.bill_usage import NewBillingInvoice, bill_usage
 from postpaid.billing.pass_time import run_passes, settle_abandoned
-from postpaid.billing.perform import Act
+from postpaid.billing.pay import Paying, finish_paying
+from postpaid.billing.perform import Act, Answer, perform
 from postpaid.billing.refund import NewRefund, refund
+from postpaid.core.values import replace
 from postpaid.outside.gateways.stripe import StripeGateway
 from postpaid.storage import payments, refunds
 from postpaid.storage.database import Connection, Database
@@ -98,6 +102,9 @@ def work(command: dict[str, Any]) -> None:
         with database.transaction() as conn:
             made = refund(conn, act, NewRefund(attempt_id=attempt_id))
         ask_refunds(database, act, [made.id])
+    if asked := command["bill"]:
+        bill(database, command, asked)
+        return
     for now in map(datetime.fromisoformat, command["times"]):
         act = Act(command["account_id"], False, "worker", now, ids.new_id)
         while (
@@ -106,6 +113,27 @@ def work(command: dict[str, Any]) -> None:
             + ask_pending_refunds(database, act, wall=now)
         ):
             pass
+    database.close()
+
+
+def bill(database: Database, command: dict[str, Any], asked: dict[str, str]) -> None:
+    """Bill usage as a request does it, with an idempotency key."""
+    now = datetime.fromisoformat(command["times"][0])
+    act = Act(command["account_id"], False, "client", now, ids.new_id)
+    act = replace(act, request_id=ids.new_id("req"), idempotency_key=asked["key"])
+    span = (datetime.fromisoformat(asked["start"]), datetime.fromisoformat(asked["end"]))
+    wanted = NewBillingInvoice(asked["customer"], *span, payment_method_id=asked["method"])
+
+    def begin(conn: Connection) -> dict[str, Any]:
+        [paying] = bill_usage(conn, act, [wanted])
+        return {"invoice": paying.invoice_id, "attempts": paying.attempt_ids}
+
+    def finish(begun: Mapping[str, Any]) -> Answer:
+        paying = Paying(begun["invoice"], begun["attempts"])
+        finish_paying(database, act, paying, declines_raise=False)
+        return Answer(200, {"invoice": paying.invoice_id})
+
+    perform(database, act, "bill", asked, begin, finish)
     database.close()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -26,6 +27,10 @@ import database as databases
 from postpaid.billing.collect import LEASE
 from postpaid.billing.manage_payment_gateways import create_payment_gateway
 from postpaid.billing.pass_time import settle_abandoned
+from postpaid.billing.price_meters import AskedPrice, create_priced_meter
+from postpaid.core.metering import Aggregation
+from postpaid.core.pricing import Model
+from postpaid.core.values import replace
 from postpaid.storage import payments
 from postpaid.storage.database import Database
 from postpaid.storage.payment_gateways import GatewayKind
@@ -102,6 +107,7 @@ class Crasher:
         die_at: int | None = None,
         workers: int = 1,
         refund: str | None = None,
+        bill: dict[str, str] | None = None,
     ) -> list[tuple[int, list[str]]]:
         """How each worker ended, and which steps it came to, in a round at each of the times."""
         command = {
@@ -111,6 +117,7 @@ class Crasher:
             "times": [each.isoformat() for each in times],
             "die_at": die_at,
             "refund": refund,
+            "bill": bill,
             "workers": workers,
         }
         process = self.free.get()
@@ -341,6 +348,63 @@ def test_whoever_is_killed_between_any_two_steps_gives_back_once(
         given_back = provider.charges(attempt.gateway_reference or "")
         assert given_back == ([-FEE] if was_asked_for else [])
         assert charged(world).amount_refunded == (FEE if was_asked_for else 0)
+        assert world.findings() == []
+        return len(told)
+
+    steps = kill(None)
+    assert for_each(range(steps), kill) == steps >= 8
+
+
+# ─── Usage that somebody bills ───────────────────────────────────────────────────────────────
+
+
+def billed(database: Database, provider: Provider, method: str) -> tuple[World, dict[str, str]]:
+    """A customer whose usage of a priced meter is about to be billed, and how it is asked for."""
+    world = merchant(database, provider, method)
+    world.pass_time(FINAL)
+    fields = {
+        "display_name": "Bytes",
+        "event_name": "byte",
+        "aggregation": Aggregation.SUM,
+        "customer_key": "customer",
+        "value_key": "value",
+    }
+    with database.transaction() as conn:
+        meter = create_priced_meter(conn, world.act, fields, AskedPrice("usd", Model(Decimal(10))))
+    world = replace(world, meter_id=meter.id)
+    [customer_id] = world.customer_ids
+    world.use([customer_id], 70)
+    asked = {
+        "customer": customer_id,
+        "method": customer_id.replace("cus_", "pm_"),
+        "start": world.period.start.isoformat(),
+        "end": world.period.end.isoformat(),
+        "key": customer_id,
+    }
+    return world, asked
+
+
+@pytest.mark.parametrize("repeats", [True, False], ids=["who asked repeats it", "nobody asks"])
+def test_whoever_is_killed_while_billing_usage_charges_once(
+    crasher: Crasher, database: Database, provider: Provider, repeats: bool
+) -> None:
+    def kill(die_at: int | None) -> int:
+        world, asked = billed(database, provider, "pm_good")
+        before = len(provider.charges(asked["customer"]))
+        [(ended, told)] = crasher.work(world, LATER, die_at=die_at, bill=asked)
+        assert ended == (0 if die_at is None else -signal.SIGKILL)
+        was_written = die_at is None or told.count("after commit") > 0
+        if repeats:
+            again = crasher.work(world, LATER + HOUR, workers=2, bill=asked)
+            assert [each for each, _ in again] == [0, 0]
+        else:
+            assert crasher.work(world, LATER + HOUR)[0][0] == 0
+        found = [each for each in world.invoices() if each.bills_usage]
+        charged = [700] if was_written or repeats else []
+        assert [(each.status.value, each.amount_paid) for each in found] == [
+            ("paid", each) for each in charged
+        ]
+        assert provider.charges(asked["customer"])[before:] == charged
         assert world.findings() == []
         return len(told)
 

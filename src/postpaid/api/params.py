@@ -144,6 +144,7 @@ class Integer:
 
 
 Amount: TypeAlias = Annotated[int, Integer(-AMOUNT_MAX, AMOUNT_MAX)]
+ChargedAmount: TypeAlias = Annotated[int, Integer(1, 99_999_999)]  # Stripe: eight digits
 """Minor units, of either sign."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")

@@ -10,11 +10,11 @@ from importlib.metadata import version
 import anyio
 from anyio import to_thread
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.types import Receive, Scope, Send, StatelessLifespan
 
-from postpaid.api import openapi
 from postpaid.api.frame import accounts as frame_accounts
 from postpaid.api.frame import billing_credits as frame_billing_credits
 from postpaid.api.frame import billing_invoices as frame_billing_invoices
@@ -29,6 +29,7 @@ from postpaid.api.frame import invoices as frame_invoices
 from postpaid.api.frame import merchant as frame_merchant
 from postpaid.api.frame import metering_events as frame_metering_events
 from postpaid.api.frame import meters as frame_meters
+from postpaid.api.frame import openapi as frame_openapi
 from postpaid.api.frame import payment_methods as frame_payment_methods
 from postpaid.api.frame import phases as frame_phases
 from postpaid.api.frame import products as frame_products
@@ -65,6 +66,7 @@ from postpaid.api.stripe import (
     ledger,
     meter_events,
     meters,
+    openapi,
     pauses,
     payment_gateways,
     payment_intents,
@@ -176,6 +178,9 @@ HEALTH_TIMEOUT_S = 2
 
 STRIPE_PREFIXES = {"/v1", "/v2"}
 FRAME_PREFIX = "/frame/"
+FRAME_OPENAPI = "/frame/openapi.json"
+FRAME_DOCS = "/frame/docs"
+STATIC_URL = "/static-offline-docs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ class App:
         Frame's own base path is /v1 too, and some of its clients take a host and no path.
         """
         if scope["path"].startswith(FRAME_PREFIX):
-            return True
+            return scope["path"] not in (FRAME_OPENAPI, FRAME_DOCS)
         if not (self.frame_hosts and scope["path"].startswith("/v1/")):
             return False
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
@@ -219,10 +224,36 @@ def create_app(
     lifespan: StatelessLifespan[FastAPI] | None = None,
 ) -> App:
     """The application; the caller opens and closes the database, perhaps in ``lifespan``."""
-    app = FastAPIOffline(docs_url="/docs", redoc_url=None, title="Postpaid", lifespan=lifespan)
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,
+        title="Postpaid",
+        lifespan=lifespan,
+        static_url=STATIC_URL,
+    )
     app.openapi = functools.cache(  # type: ignore[method-assign]
         lambda: openapi.document(resources, version=version("postpaid"))
     )
+
+    describe_frames = functools.cache(
+        lambda: frame_openapi.document(FRAME_RESOURCES, version=version("postpaid"))
+    )
+
+    @app.get(FRAME_OPENAPI)
+    async def frame_description() -> JSONResponse:
+        """Frame's API, for programs."""
+        return JSONResponse(describe_frames())
+
+    @app.get(FRAME_DOCS)
+    async def frame_docs() -> HTMLResponse:
+        """Frame's API, for people."""
+        return get_swagger_ui_html(
+            openapi_url=FRAME_OPENAPI,
+            title="Postpaid: Frame's API",
+            swagger_js_url=f"{STATIC_URL}/swagger-ui-bundle.js",
+            swagger_css_url=f"{STATIC_URL}/swagger-ui.css",
+            swagger_favicon_url=f"{STATIC_URL}/favicon.png",
+        )
 
     @app.get("/health")
     async def health() -> JSONResponse:

@@ -15,6 +15,7 @@ import msgspec
 
 from postpaid.billing.agree_limits import agree_limits
 from postpaid.billing.announce import Announcement, announce, subscription_updated
+from postpaid.billing.carry_items import carry_items
 from postpaid.billing.log_changes import Terms, log_changes
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
@@ -181,7 +182,10 @@ def write_changed(
     subscription_items.insert_many(conn, act.account_id, new)
     subscriptions.update_many(conn, act.account_id, [after for _, after in moved])
     open_windows(conn, act, [_with_new_windows(before, after) for before, after in moved], sold)
-    log_changes(conn, act, moved, sold, terms or {})
+    terms = terms or {}
+    own = [pair for pair in moved if not terms.get(pair[1].id, Terms()).is_scheduled]
+    carry_items(conn, act, own)
+    log_changes(conn, act, moved, sold, terms)
     announce(conn, act, [subscription_updated(before, after) for before, after in moved])
 
 

@@ -1,10 +1,10 @@
 """Usage between two instants, asked for by a person → an invoice, final and about to be paid.
 
-It bills the meters that have a price of their own, which no subscription of the customer's bills,
-and what else is asked for with them. No usage is billed twice: what is billed of the time that is
-asked for is left out, and when nothing is left the request is refused. What came late is billed by
-asking again (see ``core.billed_usage``). All is decided and written in one transaction, under the
-customers' locks; they are charged after it, by ``pay.finish_paying``.
+It bills the meters that have a price of their own, from when and until when no subscription of the
+customer's bills them, and what else is asked for with them. No usage is billed twice: what is billed
+of the time that is asked for is left out, and when nothing is left the request is refused. What came
+late is billed by asking again (see ``core.billed_usage``). All is decided and written in one
+transaction, under the customers' locks; they are charged after it, by ``pay.finish_paying``.
 """
 
 from __future__ import annotations
@@ -228,16 +228,16 @@ def _read(conn: Connection, act: Act, asked: Sequence[NewBillingInvoice]) -> _Kn
     for each in asked:
         for usage in by_customer.get(each.customer_id, ()):
             key = (usage.customer_id, usage.meter_id)
-            if key in running:
-                subscription_ids.setdefault(each.customer_id, []).append(running[key])
-                continue
+            settled = list(elsewhere.get(key, ()))
+            if key in running and running[key][1] < each.end:
+                subscription_id, since = running[key]
+                subscription_ids.setdefault(each.customer_id, []).append(subscription_id)
+                if since <= each.start:
+                    continue
+                settled.append((since, each.end))
             due.setdefault(each.customer_id, []).extend(
                 windows_due(
-                    *key,
-                    usage.price_id,
-                    (each.start, each.end),
-                    billed.get(key, ()),
-                    elsewhere.get(key, ()),
+                    *key, usage.price_id, (each.start, each.end), billed.get(key, ()), settled
                 )
             )
             for window in billed.get(key, ()):

@@ -12,6 +12,7 @@ from typing import Any
 
 from postpaid.billing import change as changing
 from postpaid.billing.change import Changed
+from postpaid.billing.check_blocked import check_customer_not_blocked
 from postpaid.billing.copy_phases import carries_out_price_phases, drop_phases, schedule_of
 from postpaid.billing.manage_schedules import (
     create_from_subscription,
@@ -30,6 +31,7 @@ from postpaid.core.plans import (
     ScheduledChange,
     check_plan,
     plan_of,
+    quantity_of,
     scheduled_change,
     timing_of,
 )
@@ -59,7 +61,7 @@ def change_plan(conn: Connection, act: Act, subscription_id: str, asked: PlanCha
     raises.
     """
     # Read.
-    before, _ = lock(conn, act, subscription_id)
+    before, customer = lock(conn, act, subscription_id)
     price = offered_price(conn, act, asked.product_id, currency=before.currency)
     prices = catalog.load_prices(
         conn, act.account_id, {price.id, *(item.price_id for item in before.items)}
@@ -71,6 +73,7 @@ def change_plan(conn: Connection, act: Act, subscription_id: str, asked: PlanCha
     now = prices[plan.price_id]
     if now.product_id == price.product_id:
         return Changed(subscription_id)
+    check_customer_not_blocked(customer)
     timing = asked.timing or timing_of(before, now, price)
     if timing == ChangeTiming.PERIOD_END and before.status not in RENEWING:
         raise ActionNotAllowed(
@@ -81,7 +84,7 @@ def change_plan(conn: Connection, act: Act, subscription_id: str, asked: PlanCha
     if timing == ChangeTiming.AT_ONCE:
         drop_phases(conn, act, subscription_id)
         _release(conn, act, subscription_id)
-        items = [ItemChange(plan.id, price.id, quantity=None if now.metered else plan.quantity)]
+        items = [ItemChange(plan.id, price.id, quantity=quantity_of(plan.quantity, price))]
         change = Change(before.id, items=items, proration=asked.proration)
         return changing.change(conn, act, [change], on_session=True)[0]
     _schedule(conn, act, before, plan, price, asked.proration)
@@ -113,12 +116,13 @@ def _schedule(
     assert schedule.phase_index is not None, "it is a schedule of what runs"
     *past, running = schedule.phases[: schedule.phase_index + 1]
     items = tuple(
-        replace(each, price_id=price.id, quantity=each.quantity or 1)
+        replace(each, price_id=price.id, quantity=quantity_of(each.quantity, price))
         if each.price_id == plan.price_id
         else each
         for each in running.items
     )
-    then = _fields(running) | {"items": items, "trial_end_at": None, "proration": proration}
+    then = _fields(running) | {"items": items, "trial_end_at": None}
+    then |= {"proration": proration, "changes_plan_only": True}
     asked = [
         *(AskedPhase(_fields(each), each.start_at, each.end_at) for each in past),
         AskedPhase(_fields(running), running.start_at, plan.period_end),

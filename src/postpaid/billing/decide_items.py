@@ -204,13 +204,18 @@ def _changed(item: InvoiceItem, change: ItemChange, sold: Catalog) -> InvoiceIte
 
 
 def _check_change(item: InvoiceItem, change: ItemChange) -> None:
-    """What came from a subscription says what it bills: that does not change (Stripe: frozen)."""
-    if item.subscription_item_id is None and not item.proration:
+    """What came from a subscription says what it bills: that does not change (Stripe: frozen).
+
+    Nor does what bills usage, or takes off what was paid of it (ours).
+    """
+    bills_usage = item.meter_id is not None or item.kind == DetailKind.BILLED
+    if item.subscription_item_id is None and not item.proration and not bills_usage:
         return
     if change.asking.names_a_price or change.asking.quantity is not None:
+        maker = "of what was used" if bills_usage else "by its subscription"
         raise ActionNotAllowed(
-            f"The invoice item {item.id} was made by its subscription: its price, quantity and "
-            "amount cannot change.",
+            f"The invoice item {item.id} was made {maker}: its price, quantity and amount cannot "
+            "change.",
             code="invoice_not_editable",
         )
     if item.proration and change.discountable:

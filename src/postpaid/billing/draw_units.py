@@ -7,12 +7,17 @@ from decimal import Decimal
 
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.perform import Act
+from postpaid.core.billed_usage import prepaid_windows
+from postpaid.core.errors import ActionNotAllowed
+from postpaid.core.invoicing import Invoice
 from postpaid.core.money import EXACT
 from postpaid.core.unit_credits import Drawing, UnitCredit, UnitDraw, drawn, in_order_of_use, spent
+from postpaid.core.values import replace
 from postpaid.storage import unit_credits
 from postpaid.storage.database import Connection
 
 ZERO = Decimal(0)
+UNITS_ARE_USED = "unit_credit_used"
 
 
 def draw(conn: Connection, act: Act, asked: Sequence[Drawing]) -> list[Decimal]:
@@ -61,6 +66,47 @@ def return_units(conn: Connection, act: Act, invoice_ids: Sequence[str]) -> None
     """
     if invoice_ids:
         unit_credits.return_draws(conn, act.account_id, invoice_ids, now=act.now)
+
+
+def draw_again(conn: Connection, act: Act, revised: Sequence[tuple[Invoice, Invoice]]) -> None:
+    """Let revisions take the units that the invoices which they revise had taken, and gave back.
+
+    They are taken where the revision, which comes first, still says that they had paid. Raises
+    ``ActionNotAllowed`` where something else has used them since. The caller holds the customers.
+    No statement where no revision says so.
+    """
+    again = {
+        original.id: (revision.id, keys)
+        for revision, original in revised
+        if (keys := prepaid_windows(revision, original))
+    }
+    if not again:
+        return
+    # Read.
+    before = unit_credits.draws_of(conn, act.account_id, again)
+    credits = unit_credits.load(conn, act.account_id, {each.credit_id for each in before})
+
+    # Decide.
+    draws = [
+        replace(each, id=act.new_id("ud"), invoice_id=again[each.invoice_id][0], returned_at=None)
+        for each in before
+        if (each.meter_id, each.period_start) in again[each.invoice_id][1]
+    ]
+    for each in draws:
+        credit = credits[each.credit_id]
+        if credit.available < each.quantity:
+            raise ActionNotAllowed(
+                f"The units of {credit.id} that had paid for this usage have paid for other usage "
+                "since: bill it anew instead of revising its invoice.",
+                code=UNITS_ARE_USED,
+            )
+        used = EXACT.add(credit.used, each.quantity)
+        credits[credit.id] = replace(credit, used=used, updated_at=act.now)
+    changed = [credits[key] for key in {each.credit_id for each in draws}]
+
+    # Write.
+    unit_credits.update_used(conn, act.account_id, changed)
+    unit_credits.insert_draws(conn, act.account_id, draws)
 
 
 def _draw(act: Act, asked: Drawing, credit_id: str, units: Decimal) -> UnitDraw:

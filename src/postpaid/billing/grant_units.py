@@ -45,9 +45,9 @@ def grant_units(conn: Connection, act: Act, asked: NewUnitCredit) -> UnitCredit:
     if asked.product_id not in products:
         raise NotFound.of("product", asked.product_id, param="product")
     if asked.units <= ZERO:
-        raise InvalidRequest("There must be something to grant.", param="billing_credits")
+        raise InvalidRequest("There must be something to grant.", param="units")
     if asked.expires_at is not None and asked.expires_at <= act.now:
-        raise InvalidRequest("What is granted must expire in the future.", param="expires")
+        raise InvalidRequest("What is granted must expire in the future.", param="expires_at")
     if len(usable[customer.id]) >= UNUSED_CREDITS_MAX:
         raise InvalidRequest(
             f"A customer can have at most {UNUSED_CREDITS_MAX} credits that are not used up.",

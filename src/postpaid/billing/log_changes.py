@@ -27,7 +27,7 @@ class Terms:
     is_billed: bool = False  # whether anything is credited or charged, even if that is 0 together
     invoice_id: str | None = None
     effective_at: datetime | None = None
-    is_scheduled: bool = False  # a schedule's phase began with a renewal
+    is_scheduled: bool = False  # a phase of its schedule began
 
 
 AS_IT_RENEWS = Terms()
@@ -42,6 +42,7 @@ def terms_of(asked: Change, decision: Decision) -> Terms:
         is_billed=bool(prorated),
         invoice_id=decision.invoice.id if decision.invoice else None,
         effective_at=asked.prorated_at,
+        is_scheduled=asked.by_schedule,
     )
 
 

@@ -30,7 +30,6 @@ from postpaid.core.schedules import (
     AskedPhase,
     EndBehavior,
     Phase,
-    PhaseItem,
     Schedule,
     ScheduleAction,
     ScheduleStatus,
@@ -39,6 +38,7 @@ from postpaid.core.schedules import (
     moved,
     over,
     phase_at,
+    phase_item,
     resolved,
     with_price_phases,
 )
@@ -119,16 +119,7 @@ def create_from_subscription(conn: Connection, act: Act, subscription_id: str) -
     phase = Phase(
         start_at=max(item.period_start for item in subscription.items),
         end_at=min(item.period_end for item in subscription.items),
-        items=tuple(
-            PhaseItem(
-                item.price_id,
-                item.quantity,
-                item.metadata,
-                item.threshold_usage,
-                item.tax_rate_ids,
-            )
-            for item in subscription.items
-        ),
+        items=tuple(phase_item(item) for item in subscription.items),
         trial_end_at=subscription.trial_end_at
         if subscription.status == SubscriptionStatus.TRIALING
         else None,
@@ -344,6 +335,7 @@ def _replace_running(
         end_at=was.end_at,
         proration=was.proration,
         price_phase_id=was.price_phase_id,
+        changes_plan_only=was.changes_plan_only,
     )
     if same == was:
         kept = rescheduled(replace(subscription, **ends), act.now)

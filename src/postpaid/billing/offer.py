@@ -57,13 +57,7 @@ def default_price(
     conn: Connection, act: Act, product_id: str, *, param: str = "product"
 ) -> tuple[Product, Price]:
     """An active product with its default price. Raises as ``offered_price`` does."""
-    product = catalog.find_product(conn, act.account_id, product_id)
-    if product is None:
-        raise NotFound.of("product", product_id, param=param)
-    if not product.active:
-        raise InvalidRequest(
-            f"The product '{product_id}' is inactive and cannot be sold.", param=param
-        )
+    product = _sold(catalog.find_product(conn, act.account_id, product_id), product_id, param)
     if product.default_price_id is None:
         raise InvalidRequest(
             f"The product '{product_id}' has no default price to be sold at.", param=param
@@ -91,17 +85,12 @@ def offered_prices(
     # Decide.
     offered: list[tuple[Product, Price]] = []
     for product_id, _, param in wanted:
-        product = products.get(product_id)
-        if product is None:
-            raise NotFound.of("product", product_id, param=param)
-        if not product.active:
-            raise InvalidRequest(
-                f"The product '{product_id}' is inactive and cannot be sold.", param=param
-            )
+        product = _sold(products.get(product_id), product_id, param)
         price = prices.get(product.default_price_id or "")
         if price is None or not is_plain(price):
             raise InvalidRequest(
-                f"The product '{product_id}' has no plain amount to be sold at.", param=param
+                f"The product '{product_id}' has no default price of a plain amount to be sold at.",
+                param=param,
             )
         offered.append((product, price))
     foreign = [
@@ -117,6 +106,17 @@ def offered_prices(
     for place, price in zip(foreign, made, strict=True):
         offered[place] = (offered[place][0], price)
     return offered
+
+
+def _sold(product: Product | None, product_id: str, param: Path | str) -> Product:
+    """Raises ``NotFound``, and ``InvalidRequest`` for one that is not sold any more."""
+    if product is None:
+        raise NotFound.of("product", product_id, param=param)
+    if not product.active:
+        raise InvalidRequest(
+            f"The product '{product_id}' is inactive and cannot be sold.", param=param
+        )
+    return product
 
 
 def is_plain(price: Price) -> bool:

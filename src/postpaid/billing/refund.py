@@ -18,7 +18,7 @@ from postpaid.billing.post import post
 from postpaid.core import ledger
 from postpaid.core.credits import BalanceReason, BalanceTransaction
 from postpaid.core.errors import InvalidRequest, NotFound
-from postpaid.core.payment_intents import PaymentIntent
+from postpaid.core.payment_intents import PaymentIntent, charge_id_of
 from postpaid.core.refunds import (
     Refund,
     RefundReason,
@@ -103,8 +103,7 @@ def _find(conn: Connection, act: Act, asked: NewRefund) -> PaymentAttempt:
     if asked.attempt_id:
         found = payments.load(conn, act.account_id, [asked.attempt_id])
         if asked.attempt_id not in found:
-            charge_id = asked.attempt_id.replace("pa_", "ch_", 1)
-            raise NotFound.of("charge", charge_id, param="charge")
+            raise NotFound.of("charge", charge_id_of(asked.attempt_id), param="charge")
         return found[asked.attempt_id]
     intent_id = asked.payment_intent_id or ""
     if intent_id not in payment_intents.load(conn, act.account_id, [intent_id]):

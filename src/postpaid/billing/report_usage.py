@@ -71,6 +71,19 @@ class SubscriptionReport:
     end: datetime
     used: Sequence[Used]
 
+    @property
+    def amount(self) -> int | None:
+        """What it all comes to in minor units, where it is of one currency."""
+        if len({each.currency for each in self.used} - {None}) > 1:
+            return None
+        return sum(each.amount for each in self.used if each.amount is not None)
+
+
+def added(used: Iterable[Used | MeterReport]) -> Decimal:
+    """Their quantities together, whatever they are quantities of."""
+    with localcontext(EXACT):
+        return sum((each.quantity for each in used), ZERO)
+
 
 def report_usage(
     conn: Connection,
@@ -219,9 +232,9 @@ def _together(meter: Meter, used: Sequence[Used], price: Price | None) -> MeterR
 
 
 def _whole(aggregation: Aggregation, used: Iterable[Used]) -> Decimal:
+    if aggregation not in (Aggregation.AVERAGE, Aggregation.MAX):
+        return added(used)
     with localcontext(EXACT):
-        if aggregation not in (Aggregation.AVERAGE, Aggregation.MAX):
-            return sum((each.quantity for each in used), ZERO)
         total = NO_USAGE
         for each in used:
             total = total.combine(each.total)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from postpaid.billing.announce import announce, invoice_updated, subscription_updated
 from postpaid.billing.correct import void
+from postpaid.billing.draw_units import draw_again
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.revisions import in_place
@@ -49,6 +50,12 @@ def take_places(
     invoices.update_many(
         conn, act.account_id, [now for _, now in already], before=[InvoiceStatus.VOID]
     )
+    in_places = {each.id: in_place(each) for each in drafts}
+    draw_again(
+        conn,
+        act,
+        [(in_places[each.id], originals[each.from_invoice_id or ""]) for each in replacing],
+    )
     revisions.move_items(
         conn,
         act.account_id,
@@ -66,4 +73,4 @@ def take_places(
         subscription_updated(replace(now, latest_invoice_id=moved[now.id]), now) for now in followed
     ]
     announce(conn, act, said)
-    return [in_place(each) for each in drafts], customers.load(conn, act.account_id, locked)
+    return list(in_places.values()), customers.load(conn, act.account_id, locked)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import tzinfo
 
 from postpaid.billing.perform import Act
 from postpaid.core.collection import OF_BILLED_USAGE, RetrySchedule, chosen, next_attempt
 from postpaid.core.invoicing import Invoice, InvoiceStatus
+from postpaid.core.periods import zone_called
 from postpaid.core.subscriptions import CollectionMethod, SubscriptionStatus
 from postpaid.core.values import replace
 from postpaid.storage import customers, invoice_numbers, retries, retry_schedules
@@ -107,11 +107,12 @@ def terms_of(conn: Connection, act: Act, due: Sequence[Invoice]) -> dict[str, Te
     for each in due:
         owner, standing = owners[each.customer_id], found.get(each.subscription_id or "")
         if each.bills_usage:  # Frame: in the nights of the merchant, not of the customer
-            terms[each.id] = Terms(OF_BILLED_USAGE, _zone(settings.time_zone), standing)
+            terms[each.id] = Terms(OF_BILLED_USAGE, zone_called(settings.time_zone), standing)
             continue
         own = standing.retry_schedule_id if standing else None
         schedule = chosen(own, owner.metadata, settings.retry_schedule_id, every)
-        terms[each.id] = Terms(schedule, _zone(owner.time_zone or settings.time_zone), standing)
+        zone = zone_called(owner.time_zone or settings.time_zone)
+        terms[each.id] = Terms(schedule, zone, standing)
     return terms
 
 
@@ -129,7 +130,3 @@ def _has_its_own_time(invoice: Invoice, terms: Terms) -> bool:
     return standing is not None and (
         standing.status == SubscriptionStatus.INCOMPLETE or standing.waits_for == invoice.id
     )
-
-
-def _zone(name: str) -> tzinfo:
-    return UTC if name == "UTC" else ZoneInfo(name)

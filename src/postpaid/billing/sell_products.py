@@ -9,13 +9,12 @@ from decimal import Decimal
 from postpaid.billing.decide_items import ItemChange, NewInvoiceItem
 from postpaid.billing.edit_lines import update_lines
 from postpaid.billing.lock_invoices import lock_invoices
-from postpaid.billing.offer import is_plain
+from postpaid.billing.offer import offered_prices
 from postpaid.billing.perform import Act
 from postpaid.billing.price_items import Asking
-from postpaid.core.catalog import Product
-from postpaid.core.errors import InvalidRequest, NotFound, Path
+from postpaid.core.catalog import Price, Product
+from postpaid.core.errors import NotFound, Path
 from postpaid.core.invoicing import Invoice
-from postpaid.storage import catalog
 from postpaid.storage.database import Connection
 
 DESCRIPTION_MAX = 500  # Stripe: of an invoice item
@@ -102,28 +101,13 @@ class _Offer:
 
 def _offers(conn: Connection, act: Act, asked: Sequence[tuple[str, Path]]) -> dict[str, _Offer]:
     """What the products cost and say, by product; each is asked for somewhere in the request."""
-    if not asked:
-        return {}
-    products = catalog.load_products(conn, act.account_id, {key for key, _ in asked})
-    defaults = {each.default_price_id for each in products.values() if each.default_price_id}
-    prices = catalog.load_prices(conn, act.account_id, defaults) if defaults else {}
-    offers: dict[str, _Offer] = {}
-    for product_id, at in asked:
-        product = products.get(product_id)
-        if product is None:
-            raise NotFound.of("product", product_id, param=at)
-        if not product.active:
-            raise InvalidRequest(
-                f"The product '{product_id}' is inactive and cannot be sold.", param=at
-            )
-        price = prices.get(product.default_price_id or "")
-        if price is None or not is_plain(price) or price.model.unit_amount is None:
-            raise InvalidRequest(
-                f"The product '{product_id}' has no default price of a plain amount to be sold at.",
-                param=at,
-            )
-        offers[product_id] = _Offer(price.model.unit_amount, _described(product))
-    return offers
+    found = offered_prices(conn, act, [(product_id, None, at) for product_id, at in asked])
+    return {product.id: _offer(product, price) for product, price in found}
+
+
+def _offer(product: Product, price: Price) -> _Offer:
+    assert price.model.unit_amount is not None, "it is plain"
+    return _Offer(price.model.unit_amount, _described(product))
 
 
 def _described(product: Product) -> str:

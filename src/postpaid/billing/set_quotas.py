@@ -90,19 +90,19 @@ def remove_quota(conn: Connection, act: Act, quota_id: str) -> None:
 def _check(quota: UsageQuota, meter: Meter) -> None:
     if (quota.quantity is None) == (quota.amount is None):
         raise InvalidRequest(
-            "Give one of amount_cents and quantity.",
-            param="quantity" if quota.amount is not None else "amount_cents",
+            "Give one of quantity and amount.",
+            param="quantity" if quota.amount is not None else "amount",
         )
     if quota.amount is not None and meter.price_id is None:
         raise InvalidRequest(
             f"The meter '{meter.event_name}' has no price of its own, so its usage comes to no "
             "amount; give a quantity.",
-            param="amount_cents",
+            param="amount",
         )
 
 
 def _locked(conn: Connection, act: Act, quota_id: str) -> UsageQuota:
     found = usage_quotas.lock(conn, act.account_id, quota_id)
     if found is None:
-        raise NotFound.of("threshold", quota_id)
+        raise NotFound.of("UsageQuota", quota_id)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -47,7 +47,7 @@ def stop_usage(
         for series, received_ms in zip(checked.series, checked.received_ms, strict=True)
         if series.is_limited
     }
-    paying = _Paying.read(conn, act, limited, now_of)
+    paying = _Paying.read(conn, act, now_of)
 
     # Decide.
     stopped: dict[int, BillingError] = {}
@@ -85,13 +85,7 @@ class _Paying:
         self._unbilled = dict(unbilled)
 
     @classmethod
-    def read(
-        cls,
-        conn: Connection,
-        act: Act,
-        pairs: Iterable[Pair],
-        now_of: Mapping[str, datetime],
-    ) -> _Paying:
+    def read(cls, conn: Connection, act: Act, now_of: Mapping[str, datetime]) -> _Paying:
         """``now_of`` is the customers' time."""
         account_id = act.account_id
         found = unit_credits.unexpired(conn, account_id, now_of, at=min(now_of.values()))

@@ -123,8 +123,8 @@ def subscribe_all(
                 code="resource_missing",
             )
 
-    begun = [each.subscription for each in made]
-    check_not_billed(conn, act, begun, sold)
+    begun = check_not_billed(conn, act, [each.subscription for each in made], sold, agreed=agreed)
+    made = [replace(each, subscription=one) for each, one in zip(made, begun, strict=True)]
 
     # Write.
     said = []

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from postpaid.billing.perform import Act
 from postpaid.core.deliveries import Facade, is_known, listens
-from postpaid.core.frame_events import OUTCOMES, Happening, Telling, payer_id, tellings
-from postpaid.storage import customers, events
+from postpaid.core.frame_events import OUTCOMES, Happening, Telling, payer_id, renews, tellings
+from postpaid.storage import tellings as circumstances
 from postpaid.storage.database import Connection
 from postpaid.storage.deliveries import NewDelivery
 from postpaid.storage.events import Event
@@ -39,7 +39,7 @@ def to_tell(
 ) -> list[NewDelivery]:
     """The deliveries of the events to those of the endpoints that want them, in the events' order.
 
-    Who pays is read only where one of Frame's endpoints is among them, with two statements.
+    Who pays is read only where one of Frame's endpoints is among them, with one statement.
     """
     by_codes = any(endpoint.facade == Facade.FRAME for endpoint in endpoints)
     codes = in_codes(conn, act, recorded) if by_codes else {}
@@ -76,42 +76,53 @@ def to_tell(
 
 
 def in_codes(conn: Connection, act: Act, recorded: Sequence[Recorded]) -> dict[str, list[Telling]]:
-    """What each of the events is told as in Frame's words, by the event's id."""
+    """What each of the events is told as in Frame's words, by the event's id; one statement."""
     payers = {
         each.event.id: payer_id(each.event.type, each.event.object_id, each.snapshot)
         for each in recorded
     }
-    accounts = _accounts(conn, act, {payer for payer in payers.values() if payer is not None})
-    invoices = {
-        each.event.object_id
-        for each in recorded
-        if each.event.type in OUTCOMES and _happening(each).has("bills_usage")
-    }
-    first = events.first_of(conn, act.account_id, OUTCOMES, invoices) if invoices else {}
+    about = circumstances.load(
+        conn,
+        act.account_id,
+        customer_ids={payer for payer in payers.values() if payer is not None},
+        renewal_ids={each.event.object_id for each in recorded if renews(_happening(each))},
+        invoice_ids={each.event.object_id for each in recorded if _may_be_first(each)},
+    )
     return {
         each.event.id: tellings(
             _happening(
                 each,
-                is_account=payers[each.event.id] in accounts,
-                first_outcome=first.get(each.event.object_id, each.event.id) == each.event.id,
+                is_account=payers[each.event.id] in about.accounts,
+                first_outcome=about.first_outcomes.get(each.event.object_id, each.event.id)
+                == each.event.id,
+                last_bill=each.event.object_id in about.last_bills,
             )
         )
         for each in recorded
     }
 
 
+def _may_be_first(each: Recorded) -> bool:
+    """Whether it depends on what came before of collecting the invoice by what it is told."""
+    if each.event.type not in OUTCOMES:
+        return False
+    return each.event.type == "invoice.payment_failed" or bool(_happening(each).has("bills_usage"))
+
+
 def _happening(
-    each: Recorded, *, is_account: bool = False, first_outcome: bool = True
+    each: Recorded,
+    *,
+    is_account: bool = False,
+    first_outcome: bool = True,
+    last_bill: bool = False,
 ) -> Happening:
     event = each.event
     return Happening(
-        event.type, event.object_id, each.snapshot, each.previous, is_account, first_outcome
+        event.type,
+        event.object_id,
+        each.snapshot,
+        each.previous,
+        is_account=is_account,
+        first_outcome=first_outcome,
+        last_bill=last_bill,
     )
-
-
-def _accounts(conn: Connection, act: Act, customer_ids: Collection[str]) -> set[str]:
-    """Those of the customers that are accounts."""
-    if not customer_ids:
-        return set()
-    found = customers.load(conn, act.account_id, customer_ids)
-    return {key for key, customer in found.items() if customer.profile is not None}

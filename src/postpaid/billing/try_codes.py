@@ -111,6 +111,11 @@ def try_codes(conn: Connection, act: Act, words: Sequence[str], purchase: Purcha
     return tried
 
 
+def left_to_pay(purchase: Purchase, tried: Sequence[Tried]) -> int:
+    """What the promotion codes that were tried leave of the purchase, in minor units."""
+    return purchase.amount - sum(each.amount_off for each in tried)
+
+
 def _check(
     act: Act,
     code: PromotionCode,

@@ -39,7 +39,8 @@ def watch_quotas(conn: Connection, act: Act, pairs: Collection[Pair]) -> set[Pai
     }
 
     # Write.
-    new = usage_quotas.mark(conn, act.account_id, list(due), reached_at=act.now)
+    ends = {mark: stood[pair].standing.end_at for mark, pair in due.items()}
+    new = usage_quotas.mark(conn, act.account_id, ends, reached_at=act.now)
     fresh = [(mark, pair) for mark, pair in due.items() if mark in new]
     if fresh:
         _announce(conn, act, fresh, watched, stood)

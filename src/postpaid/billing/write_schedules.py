@@ -12,7 +12,7 @@ from postpaid.core.schedules import RUNNING, Schedule, ScheduleAction, ScheduleS
 from postpaid.core.subscriptions import Subscription, SubscriptionStatus
 from postpaid.storage import price_phases, subscription_schedules
 from postpaid.storage.database import Connection
-from postpaid.storage.price_phases import Turn
+from postpaid.storage.price_phases import Sells, Turn
 
 _ENDS = {
     ScheduleStatus.COMPLETED: "completed",
@@ -61,9 +61,11 @@ def end_with(
 ) -> None:
     """End what would go on beside subscriptions that have ended, each pair before and after.
 
-    Their schedules end, and what was to be set up for them is given up. A schedule whose last phase
-    ends then is completed. No statement where none has either. The customers are locked.
+    Their schedules and running price phases end, and what was to be set up for them is given up. A
+    schedule whose last phase ends then is completed. The customers are locked.
     """
+    sells = [Sells(after.id, after.ended_at or act.now) for _, after in pairs]
+    price_phases.end_unsold(conn, act.account_id, sells)
     waiting = [before.pending_setup_intent_id for before, _ in pairs]
     cancel_set_ups(conn, act, [each for each in waiting if each])
     ended = {before.schedule_id: after for before, after in pairs if before.schedule_id}

@@ -25,6 +25,9 @@ from postpaid.core.values import replace
 WINDOW_MAX = timedelta(days=3653)
 """No window is longer: ten years."""
 
+BILLED, PREPAID = "/billed", "/prepaid"
+"""What is behind a window's name in that of the line that takes off what is paid already."""
+
 Span = tuple[datetime, datetime]
 """``[start, end)``"""
 
@@ -142,7 +145,7 @@ def lines_due(due: Due, sold: Sold, quantity: Decimal) -> list[Line]:
     if not before.amount:
         return lines
     description = f"Amount previously billed for {sold.product.name}"
-    return [*lines, _off(lines[0], "billed", before.amount, ZERO, description)]
+    return [*lines, _off(lines[0], BILLED, before.amount, ZERO, description)]
 
 
 def prepaid_lines(due: Due, sold: Sold, quantity: Decimal, prepaid: Decimal) -> list[Line]:
@@ -160,7 +163,7 @@ def prepaid_lines(due: Due, sold: Sold, quantity: Decimal, prepaid: Decimal) -> 
     amount = sum(line.amount for line in whole) - sum(line.amount for line in rest)
     label = f" {sold.product.unit_label}" if sold.product.unit_label else ""
     description = f"{plain(prepaid)}{label} prepaid of {sold.product.name}"
-    return [_off(whole[0], "prepaid", max(0, amount), prepaid, description)]
+    return [_off(whole[0], PREPAID, max(0, amount), prepaid, description)]
 
 
 def due_quantity(due: Due, quantity: Decimal) -> Decimal:
@@ -212,7 +215,7 @@ def billings_of(invoice: Invoice) -> list[WindowBilling]:
     quantities = dict.fromkeys(firsts, ZERO)
     amounts = dict.fromkeys(firsts, 0)
     for line in invoice.lines:
-        name = line.obligation.removesuffix("/billed")
+        name = line.obligation.removesuffix(BILLED)
         if name not in firsts:
             continue
         amounts[name] += line.amount
@@ -232,6 +235,21 @@ def billings_of(invoice: Invoice) -> list[WindowBilling]:
         )
         for name, line in firsts.items()
     ]
+
+
+def prepaid_windows(invoice: Invoice, original: Invoice) -> set[tuple[str, datetime]]:
+    """Of which windows that ``original`` bills the invoice says that units had paid for them.
+
+    Each as its meter and its start; the invoice has the names of the original's lines.
+    """
+    meter_of = {line.obligation: line.meter_id for line in original.lines if line.meter_id}
+    names = {line.obligation.removesuffix(PREPAID): line.period_start for line in invoice.lines}
+    said = {line.obligation for line in invoice.lines}
+    return {
+        (meter_of[name], start)
+        for name, start in names.items()
+        if name in meter_of and name + PREPAID in said
+    }
 
 
 # ─── Names ───────────────────────────────────────────────────────────────────────────────────
@@ -258,7 +276,7 @@ def _moment(instant: datetime) -> str:
 def _off(like: Line, what: str, amount: int, quantity: Decimal, description: str) -> Line:
     return replace(
         like,
-        obligation=f"{like.obligation}/{what}",
+        obligation=like.obligation + what,
         part=0,
         meter_id=None,
         quantity=quantity,

@@ -82,7 +82,8 @@ class Change:
     ``fields`` are other fields of ``Subscription``, by name, to be as they are here, once the
     change is made. ``prorated_at`` is from when on licences are credited and charged; None is now.
     ``resets_anchor`` ends every period now and begins the next. ``trial_end_at`` is when a trial
-    ends that begins or goes on; a moment that has come ends it.
+    ends that begins or goes on; a moment that has come ends it. ``by_schedule``: a phase of the
+    subscription's schedule asks for it.
     """
 
     subscription_id: str
@@ -95,3 +96,4 @@ class Change:
     trial_end_at: datetime | None = None
     payment: ChangePayment = ChangePayment.ALLOW_INCOMPLETE
     usage_pricing: UsagePricing = UsagePricing.SPLIT
+    by_schedule: bool = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta, tzinfo
 
-from postpaid.core.periods import Recurrence, boundary, index_at, period_at_index
+from postpaid.core.periods import Recurrence, boundary, index_at, period_at_index, zone_called
 from postpaid.core.subscriptions import (
     ENDED,
     RENEWING,
@@ -27,7 +26,7 @@ MOMENT = timedelta.resolution
 
 def zone_of(subscription: Subscription) -> tzinfo:
     """The calendar in which its periods are counted."""
-    return UTC if subscription.zone == "UTC" else ZoneInfo(subscription.zone)
+    return zone_called(subscription.zone)
 
 
 def started(

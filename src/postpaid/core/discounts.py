@@ -89,14 +89,23 @@ class Coupon:
             return self.amount_in(currency) is not None
         return self.max_amount_off_currency in (None, currency)
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it was redeemed as often as it can be."""
+        return self.max_redemptions is not None and self.times_redeemed >= self.max_redemptions
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether the time to redeem it has passed."""
+        return self.redeem_by is not None and self.redeem_by <= now
+
     def is_valid(self, now: datetime) -> bool:
         """Whether it can be redeemed now."""
         return (
             self.deleted_at is None
             and self.status == CouponStatus.ACTIVE
             and (self.redeem_from is None or self.redeem_from <= now)
-            and (self.redeem_by is None or now < self.redeem_by)
-            and (self.max_redemptions is None or self.times_redeemed < self.max_redemptions)
+            and not self.is_expired(now)
+            and not self.is_used_up
         )
 
 
@@ -135,14 +144,32 @@ class PromotionCode:
     def has_minimum(self) -> bool:
         return self.minimum_amount is not None or bool(self.minimum_amounts)
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it was redeemed as often as it can be."""
+        return self.max_redemptions is not None and self.times_redeemed >= self.max_redemptions
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether the time to redeem it has passed."""
+        return self.expires_at is not None and self.expires_at <= now
+
     def is_active(self, coupon: Coupon, now: datetime) -> bool:
         """Whether it can be redeemed: its coupon must be too (Stripe)."""
         return (
             self.active
             and coupon.is_valid(now)
-            and (self.expires_at is None or now < self.expires_at)
-            and (self.max_redemptions is None or self.times_redeemed < self.max_redemptions)
+            and not self.is_expired(now)
+            and not self.is_used_up
         )
+
+    def redemptions_left(self, coupon: Coupon) -> int | None:
+        """How often it can still be redeemed, as its coupon can; None: without end."""
+        limits = [
+            each.max_redemptions - each.times_redeemed
+            for each in (self, coupon)
+            if each.max_redemptions is not None
+        ]
+        return min(limits, default=None)
 
 
 @dataclass(frozen=True, slots=True)

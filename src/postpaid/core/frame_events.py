@@ -23,7 +23,7 @@ class Shown(StrEnum):
 
     OBJECT = "object"  # what it happened to, as it was
     SUBSCRIPTION = "subscription"  # the one that the invoice is of, as it is
-    CHARGE = "charge"  # the last one of the invoice, as it is
+    CHARGE = "charge"  # that of the invoice which it is of, as it is
     TRANSFER = "transfer"  # the payment that the charge or the intent is of, as it is
 
 
@@ -43,7 +43,7 @@ class Happening:
     """A business event, and what of the rest of the world its codes depend on.
 
     ``snapshot`` is the object, or its fields by name. ``first_outcome``: nothing came of collecting
-    this invoice before.
+    this invoice before. ``last_bill``: its subscription had ended when the invoice was made.
     """
 
     type: str
@@ -52,6 +52,7 @@ class Happening:
     previous: Mapping[str, Any] | None = None
     is_account: bool = False
     first_outcome: bool = True
+    last_bill: bool = False
 
     def has(self, name: str) -> Any:
         """The object's field, None where it has none."""
@@ -136,7 +137,7 @@ def _subscription_updated(it: Happening) -> Iterator[Telling]:
 
 def _invoice_finalized(it: Happening) -> Iterator[Telling]:
     yield Telling("invoice.issued", it.object_id)
-    if _renews(it):
+    if renews(it) and it.has("from_invoice_id") is None:  # a revision is of the same renewal
         yield _of_subscription(it, "renewal.processing")
     if it.has("bills_usage") and it.has("collection_method") == "send_invoice":
         yield Telling("billing.invoice.generated", it.object_id)
@@ -144,20 +145,26 @@ def _invoice_finalized(it: Happening) -> Iterator[Telling]:
 
 def _invoice_paid(it: Happening) -> Iterator[Telling]:
     yield Telling("invoice.paid", it.object_id)
-    if _renews(it):
+    if renews(it):
         yield _of_subscription(it, "renewed")
     yield from _generated(it)
-    if it.has("bills_usage") and it.has("amount_paid") and not it.has("paid_out_of_band"):
+
+
+def _invoice_payment_succeeded(it: Happening) -> Iterator[Telling]:
+    """By a charge, as nothing else makes a payment of the invoice succeed."""
+    if it.has("bills_usage") and it.has("amount_paid"):
         yield Telling("billing.charge.succeeded", it.object_id)
 
 
 def _invoice_payment_failed(it: Happening) -> Iterator[Telling]:
-    if _renews(it):
+    """A renewal fails once, and so does a beginning; every charge that is tried is told too."""
+    automatic = it.has("collection_method") == "charge_automatically"
+    if renews(it) and it.first_outcome:
         yield _of_subscription(it, "renewal.failed")
-    if it.has("billing_reason") == "subscription_create" and it.has("subscription_id"):
+    if _begins(it) and automatic and it.first_outcome:
         yield _of_subscription(it, "incomplete")
     yield from _generated(it)
-    if it.has("bills_usage"):
+    if it.has("bills_usage") and it.has("attempt_count"):  # there was something to charge
         yield Telling("billing.charge.failed", it.object_id)
 
 
@@ -168,8 +175,15 @@ def _generated(it: Happening) -> Iterator[Telling]:
         yield Telling("billing.invoice.generated", it.object_id)
 
 
-def _renews(it: Happening) -> bool:
+def renews(it: Happening) -> bool:
+    """Whether it is of a renewal's invoice, and not of the last one of a subscription that ends."""
+    if it.type not in BY_PAYER or it.last_bill:
+        return False
     return it.has("billing_reason") == "subscription_cycle" and bool(it.has("subscription_id"))
+
+
+def _begins(it: Happening) -> bool:
+    return it.has("billing_reason") == "subscription_create" and bool(it.has("subscription_id"))
 
 
 def _customer(word: str) -> Rule:
@@ -202,7 +216,12 @@ def _quota_reached(it: Happening) -> Iterator[Telling]:
 
 
 def _alert_triggered(it: Happening) -> Iterator[Telling]:
-    """An alert at a percentage of what is included; any other is of what is beyond."""
+    """An alert of a billing period: at a percentage of what is included, or of what is beyond.
+
+    One of all that was ever used is of no cycle, and Frame has no word for it.
+    """
+    if it.has("position") is None:
+        return
     alert = it.has("alert")
     percent = alert.get("percent") if isinstance(alert, Mapping) else alert.percent
     yield Telling(_by_percent(percent), it.has("customer_id"))
@@ -227,6 +246,7 @@ RULES: Mapping[str, Rule] = {
     "invoice.deleted": _as("invoice.deleted"),
     "invoice.finalized": _invoice_finalized,
     "invoice.paid": _invoice_paid,
+    "invoice.payment_succeeded": _invoice_payment_succeeded,
     "invoice.payment_failed": _invoice_payment_failed,
     "invoice.overdue": _as("invoice.overdue"),
     "invoice.voided": _as("invoice.voided"),

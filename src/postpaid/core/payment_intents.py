@@ -12,6 +12,16 @@ from postpaid.core.errors import ActionNotAllowed
 from postpaid.core.values import replace
 
 
+def charge_id_of(attempt_id: str) -> str:
+    """What an attempt is called once it has charged, or failed to: Stripe's charge."""
+    return attempt_id.replace("pa_", "ch_", 1).removeprefix("?")
+
+
+def attempt_id_of(charge_id: str) -> str:
+    """The attempt that is shown as this charge; of anything else, what is no attempt."""
+    return charge_id.replace("ch_", "pa_", 1) if charge_id.startswith("ch_") else f"?{charge_id}"
+
+
 class PaymentIntentStatus(StrEnum):
     """How far a payment is, in Stripe's words."""
 

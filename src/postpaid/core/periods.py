@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+
+def zone_called(name: str) -> tzinfo:
+    """The time zone of this name in the IANA database, which is known to be one."""
+    return UTC if name == "UTC" else ZoneInfo(name)  # of plain UTC, which many live in, no table
 
 
 class Interval(StrEnum):

@@ -12,8 +12,9 @@ from postpaid.core.catalog import Price
 from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.prorations import list_amount
-from postpaid.core.schedules import Phase, Schedule
+from postpaid.core.schedules import Phase, Schedule, phase_item
 from postpaid.core.subscriptions import Catalog, Item, Subscription, SubscriptionStatus
+from postpaid.core.values import replace
 
 
 def plan_of(subscription: Subscription, prices: Mapping[str, Price]) -> Item:
@@ -203,6 +204,46 @@ def scheduled_change(
                 created_at=schedule.created_at,
             )
     return None
+
+
+def carrying(
+    schedule: Schedule, before: Subscription, after: Subscription, prices: Mapping[str, Price]
+) -> Schedule:
+    """The schedule of a subscription that sells otherwise than before, in what is not its plan too.
+
+    Its phases that change the plan only go on with the rest as it is now. All is as it was where
+    the plan is not among the items any more.
+    """
+    plan = plan_of(after, prices)
+    if schedule.phase_index is None or plan.id != plan_of(before, prices).id:
+        return schedule
+    phases = list(schedule.phases)
+    for index in range(schedule.phase_index, len(phases)):
+        phase = phases[index]
+        if not phase.changes_plan_only:
+            continue
+        runs = index == schedule.phase_index
+        becomes = prices[plan.price_id if runs else _plan_of_phase(phase, prices)]
+        items = tuple(
+            replace(each, price_id=becomes.id, quantity=quantity_of(each.quantity, becomes))
+            if item.id == plan.id
+            else each
+            for item in after.items
+            for each in (phase_item(item),)
+        )
+        if len({each.price_id for each in items}) == len(items):
+            phases[index] = replace(phase, items=items)
+    return replace(schedule, phases=tuple(phases))
+
+
+def quantity_of(before: int | None, becomes: Price) -> int | None:
+    """How many of a price take the place of ``before``: as many, or none said of what is metered.
+
+    A licence that takes the place of what is metered is one.
+    """
+    if becomes.metered:
+        return None
+    return 1 if before is None else before
 
 
 def _plan_of_phase(phase: Phase, prices: Mapping[str, Price]) -> str:

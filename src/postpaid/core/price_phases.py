@@ -20,7 +20,7 @@ from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound, Pat
 from postpaid.core.money import EXACT, plain
 from postpaid.core.periods import Recurrence, boundary, index_at
 from postpaid.core.pricing import MAX_DECIMALS
-from postpaid.core.schedules import FAR, Phase, PhaseItem, Schedule
+from postpaid.core.schedules import FAR, Phase, Schedule, phase_item
 from postpaid.core.subscriptions import Item, Subscription
 from postpaid.core.values import replace
 
@@ -272,18 +272,13 @@ def phase_of(
         start_at=start,
         end_at=end,
         items=tuple(
-            PhaseItem(
-                price_id if item.id == sold else item.price_id,
-                item.quantity,
-                item.metadata,
-                item.threshold_usage,
-                item.tax_rate_ids,
-            )
+            replace(phase_item(item), price_id=price_id) if item.id == sold else phase_item(item)
             for item in subscription.items
         ),
         threshold_amount=subscription.threshold_amount,
         threshold_resets_anchor=subscription.threshold_resets_anchor,
         price_phase_id=phase_id,
+        changes_plan_only=True,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from postpaid.core.errors import InvalidRequest
+from postpaid.core.payment_intents import charge_id_of
 
 
 class RefundStatus(StrEnum):
@@ -61,7 +62,7 @@ class Refund:
     @property
     def charge_id(self) -> str:
         """What the attempt is called once it has charged."""
-        return self.attempt_id.replace("pa_", "ch_", 1)
+        return charge_id_of(self.attempt_id)
 
 
 def amount_to_refund(asked: int | None, *, charged: int, refunded: int) -> int:

@@ -101,7 +101,8 @@ class Phase:
     """What the subscription is from ``start_at`` until ``end_at``.
 
     What is None is as it was before. ``resets_anchor`` begins its periods anew with the phase.
-    ``price_phase_id`` is the price phase that it carries out, if any.
+    ``price_phase_id`` is the price phase that it carries out, if any. One that
+    ``changes_plan_only`` sells all else as the subscription does when it begins.
     """
 
     start_at: datetime
@@ -120,6 +121,7 @@ class Phase:
     threshold_resets_anchor: bool = False
     currency: str | None = None
     price_phase_id: str | None = None
+    changes_plan_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +208,14 @@ def with_price_phases(phases: Sequence[Phase], before: Sequence[Phase]) -> tuple
     """``phases``, of which those that begin and sell as one did ``before`` carry out the same."""
     known = {each.start_at: each for each in before}
 
-    def carried_out(phase: Phase) -> str | None:
+    def carried_out(phase: Phase) -> Phase:
         former = known.get(phase.start_at)
-        return former.price_phase_id if former and former.items == phase.items else None
+        if former is None or former.items != phase.items:
+            return replace(phase, price_phase_id=None)
+        only = phase.changes_plan_only or former.changes_plan_only
+        return replace(phase, price_phase_id=former.price_phase_id, changes_plan_only=only)
 
-    return tuple(replace(each, price_phase_id=carried_out(each)) for each in phases)
+    return tuple(carried_out(each) for each in phases)
 
 
 def phase_at(phases: Sequence[Phase], now: datetime) -> int | None:
@@ -247,6 +252,13 @@ def check_phases(phases: Sequence[Phase]) -> None:
 # ─── What a phase changes ────────────────────────────────────────────────────────────────────
 
 
+def phase_item(item: Item) -> PhaseItem:
+    """The item as a phase has it."""
+    return PhaseItem(
+        item.price_id, item.quantity, item.metadata, item.threshold_usage, item.tax_rate_ids
+    )
+
+
 def change_of(subscription: Subscription, phase: Phase, catalog: Catalog) -> Change:
     """What is asked of the running subscription when the phase begins."""
     return Change(
@@ -257,6 +269,7 @@ def change_of(subscription: Subscription, phase: Phase, catalog: Catalog) -> Cha
         proration=phase.proration,
         resets_anchor=phase.resets_anchor,
         trial_end_at=phase.trial_end_at,
+        by_schedule=True,
     )
 
 
@@ -349,6 +362,8 @@ def switched(
 
     Then nothing is prorated: its close at ``at`` bills usage at the old prices and licences at the
     new ones. A new licence is there without an id. Periods of another length are counted from then.
+    Where all that it sells makes way for what is measured, that comes after the close, until which
+    the licences that go stay as none.
     """
     known = {item.id: item for item in subscription.items}
     after: list[Item] = []
@@ -374,6 +389,8 @@ def switched(
                 **change.fields,
             )
         )
+    if not after:
+        after = [replace(item, quantity=0) for item in subscription.items]
     if resets:
         after = [replace(item, generation=item.generation + 1, period_index=-1) for item in after]
         subscription = replace(subscription, anchor_at=at, anchor_config=None)

@@ -90,28 +90,48 @@ def overlapping(
     return found
 
 
-# Classic's opening lines bill nothing: they stand for a period that has only begun.
+# Classic's opening lines bill nothing: they stand for a period that has only begun. Of a period that
+# a threshold has billed early, what was used after the subscription ended is nobody's. A trial is
+# free, while it runs and ever after.
 BILLED_ELSEWHERE = """
-SELECT DISTINCT i.customer_id, l.meter_id, l.period_start, l.period_end
-  FROM unnest(%(customer_ids)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-       AS u (customer_id, start_at, end_at)
-  JOIN invoices i ON i.account_id = %(account_id)s AND i.customer_id = u.customer_id
-  JOIN invoice_lines l ON l.account_id = i.account_id AND l.invoice_id = i.id
- WHERE l.live
-   AND l.meter_id IS NOT NULL
-   AND l.subscription_item_id IS NOT NULL
-   AND l.obligation NOT LIKE '%%/opening'
-   AND l.period_start < u.end_at
-   AND l.period_end > u.start_at
- UNION
-SELECT n.customer_id, n.meter_id, n.period_start, n.period_end
-  FROM unnest(%(customer_ids)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-       AS u (customer_id, start_at, end_at)
-  JOIN invoice_items n ON n.account_id = %(account_id)s AND n.customer_id = u.customer_id
- WHERE n.invoice_id IS NULL
-   AND n.meter_id IS NOT NULL
-   AND n.period_start < u.end_at
-   AND n.period_end > u.start_at
+WITH asked AS (
+    SELECT *
+      FROM unnest(%(customer_ids)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+           AS u (customer_id, start_at, end_at)
+), taken AS (
+    SELECT i.customer_id, l.meter_id, l.period_start, least(l.period_end, s.ended_at) AS period_end
+      FROM invoices i
+      JOIN invoice_lines l ON l.account_id = i.account_id AND l.invoice_id = i.id
+      LEFT JOIN subscriptions s ON s.account_id = l.account_id AND s.id = l.subscription_id
+     WHERE i.account_id = %(account_id)s
+       AND i.customer_id IN (SELECT customer_id FROM asked)
+       AND l.live
+       AND l.meter_id IS NOT NULL
+       AND l.subscription_item_id IS NOT NULL
+       AND l.obligation NOT LIKE '%%/opening'
+     UNION
+    SELECT n.customer_id, n.meter_id, n.period_start, n.period_end
+      FROM invoice_items n
+     WHERE n.account_id = %(account_id)s
+       AND n.customer_id IN (SELECT customer_id FROM asked)
+       AND n.invoice_id IS NULL
+       AND n.meter_id IS NOT NULL
+     UNION
+    SELECT s.customer_id, p.meter_id, s.trial_start_at, least(s.trial_end_at, s.ended_at)
+      FROM subscriptions s
+      JOIN subscription_items i ON i.account_id = s.account_id AND i.subscription_id = s.id
+      JOIN prices p ON p.account_id = i.account_id AND p.id = i.price_id
+     WHERE s.account_id = %(account_id)s
+       AND s.customer_id IN (SELECT customer_id FROM asked)
+       AND s.trial_start_at IS NOT NULL
+       AND p.meter_id IS NOT NULL
+)
+SELECT DISTINCT t.customer_id, t.meter_id, t.period_start, t.period_end
+  FROM taken t
+  JOIN asked u USING (customer_id)
+ WHERE t.period_start < u.end_at
+   AND t.period_end > u.start_at
+   AND t.period_end > t.period_start
 """
 
 
@@ -125,8 +145,12 @@ def billed_elsewhere(
     return found
 
 
+# An item's usage is its subscription's from the day that it was put on it, and in a first period
+# that began before, from then on.
 BILLED_BY_SUBSCRIPTIONS = """
-SELECT DISTINCT s.customer_id, p.meter_id, s.id
+SELECT s.customer_id, p.meter_id, s.id,
+       min(least(i.created_at, coalesce(i.usage_from, i.period_start),
+                 CASE WHEN i.created_at <= s.created_at THEN s.start_at END))
   FROM subscriptions s
   JOIN subscription_items i ON i.account_id = s.account_id AND i.subscription_id = s.id
   JOIN prices p ON p.account_id = i.account_id AND p.id IN (i.price_id, i.usage_price_id)
@@ -134,16 +158,18 @@ SELECT DISTINCT s.customer_id, p.meter_id, s.id
    AND s.customer_id = ANY(%(customer_ids)s)
    AND s.ended_at IS NULL
    AND p.meter_id IS NOT NULL
- ORDER BY 1, 2, 3 DESC
+ GROUP BY 1, 2, 3
+ ORDER BY 1, 2, 4 DESC, 3 DESC
 """
 
 
 def billed_by_subscriptions(
     conn: Connection, account_id: int, customer_ids: Iterable[str]
-) -> dict[Usage, str]:
-    """The usage that a running subscription bills by itself, and which one does."""
+) -> dict[Usage, tuple[str, datetime]]:
+    """The usage that a running subscription bills by itself: which one does, and since when."""
     parameters = {"account_id": account_id, "customer_ids": list(customer_ids)}
-    return {(row[0], row[1]): row[2] for row in conn.execute(BILLED_BY_SUBSCRIPTIONS, parameters)}
+    rows = conn.execute(BILLED_BY_SUBSCRIPTIONS, parameters)
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 NAMED = """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from postpaid.core.deliveries import DeliveryStatus
+from postpaid.core.deliveries import DeliveryStatus, Facade
 from postpaid.storage.database import Connection, as_json_rows, copy_into, fetch, values_of
 from postpaid.storage.paging import Page, Rows, fetch_page
 
@@ -74,14 +74,17 @@ SELECT d.event_id, count(*)
  WHERE d.account_id = %(account_id)s
    AND d.event_id = ANY(%(event_ids)s)
    AND d.status = 'pending'
+   AND e.facade = %(facade)s
    AND e.deleted_at IS NULL
  GROUP BY d.event_id
 """
 
 
-def pending_counts(conn: Connection, account_id: int, event_ids: Sequence[str]) -> dict[str, int]:
-    """How many endpoints are yet to be told of each event; those with none are left out."""
-    parameters = {"account_id": account_id, "event_ids": list(event_ids)}
+def pending_counts(
+    conn: Connection, account_id: int, event_ids: Sequence[str], *, facade: Facade
+) -> dict[str, int]:
+    """How many of the façade's endpoints are yet to be told of each event; no key for none."""
+    parameters = {"account_id": account_id, "event_ids": list(event_ids), "facade": facade}
     return dict(conn.execute(PENDING_COUNTS, parameters).fetchall())
 
 

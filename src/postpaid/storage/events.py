@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from postpaid.core.deliveries import Facade
 from postpaid.storage.database import Connection, copy_into, fetch, fetch_one, values_of
 from postpaid.storage.paging import Page, Rows, fetch_page
 
@@ -83,25 +84,6 @@ def load(conn: Connection, account_id: int, ids: Sequence[str]) -> dict[str, Eve
     return {row.id: row for row in rows}
 
 
-FIRST_OF = """
-SELECT DISTINCT ON (object_id) object_id, id
-  FROM events
- WHERE account_id = %(account_id)s
-   AND object_id = ANY(%(object_ids)s)
-   AND type = ANY(%(types)s)
-   AND type IN ('invoice.paid', 'invoice.payment_failed')  -- which have an index
- ORDER BY object_id, id
-"""
-
-
-def first_of(
-    conn: Connection, account_id: int, types: Sequence[str], object_ids: Iterable[str]
-) -> dict[str, str]:
-    """The id of the first event of these types, outcomes of invoices, by the object's id."""
-    parameters = {"account_id": account_id, "types": list(types), "object_ids": sorted(object_ids)}
-    return dict(conn.execute(FIRST_OF, parameters).fetchall())
-
-
 LIST = """
 SELECT id, type, object_type, object_id, snapshot::text, previous::text, request_id,
        idempotency_key, clock_id, created_at
@@ -121,6 +103,7 @@ SELECT id, type, object_type, object_id, snapshot::text, previous::text, request
             WHERE d.account_id = events.account_id
               AND d.event_id = events.id
               AND d.status <> 'delivered'
+              AND (%(facade)s::text IS NULL OR e.facade = %(facade)s)
               AND e.deleted_at IS NULL))
 """
 
@@ -136,10 +119,12 @@ def list_page(
     created_from: datetime | None = None,
     created_before: datetime | None = None,
     delivered: bool | None = None,
+    facade: Facade | None = None,
 ) -> Rows[Event]:
     """Events newest first; a type may end in ``.*`` to mean all of its kind; none of ``unknown``.
 
-    ``delivered``: those that every endpoint has that was to be told, or those that some has not.
+    ``delivered``: those that every endpoint, of the façade if one is given, has that was to be
+    told, or those that some has not.
     """
     prefixes = [name.removesuffix("*") for name in types or () if name.endswith(".*")]
     parameters: dict[str, Any] = {
@@ -151,6 +136,7 @@ def list_page(
         "created_from": created_from,
         "created_before": created_before,
         "delivered": delivered,
+        "facade": facade,
     }
     return fetch_page(conn, Event, LIST, parameters, page, table="events", what="event")
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from postpaid.core.errors import Conflict
+from postpaid.core.payment_intents import charge_id_of
 from postpaid.storage.database import (
     Connection,
     as_json_rows,
@@ -38,11 +39,6 @@ UNSETTLED = frozenset(
 
 REACHED = frozenset({AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptStatus.FAILED})
 """Of attempts that are charges: what else was tried did not get as far as that."""
-
-
-def attempt_id_of(charge_id: str) -> str:
-    """The attempt that is shown as this charge; of anything else, what is no attempt."""
-    return charge_id.replace("ch_", "pa_", 1) if charge_id.startswith("ch_") else f"?{charge_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ class PaymentAttempt:
     @property
     def charge_id(self) -> str:
         """What the attempt is called once it has charged, or failed to: Stripe's charge."""
-        return self.id.replace("pa_", "ch_", 1)
+        return charge_id_of(self.id)
 
 
 COLUMNS = (
@@ -223,6 +219,27 @@ def of_intents(
         "statuses": [each.value for each in statuses],
     }
     return fetch(conn, PaymentAttempt, OF_INTENTS, parameters)
+
+
+CONCLUDED_OF = """
+SELECT id, payment_intent_id, invoice_id, customer_id, payment_method_id, gateway, gateway_token,
+       amount, currency, status, automatic, on_session, asked, replaces, gateway_reference,
+       failure_code, decline_code, failure_message, next_action, amount_refunded, leased_until,
+       attempted_at, settled_at
+  FROM payment_attempts
+ WHERE account_id = %(account_id)s
+   AND invoice_id = ANY(%(invoice_ids)s)
+   AND status IN ('succeeded', 'failed')
+ ORDER BY settled_at, id
+"""
+
+
+def concluded_of(
+    conn: Connection, account_id: int, invoice_ids: Iterable[str]
+) -> list[PaymentAttempt]:
+    """The attempts at these invoices that have an outcome, in the order in which it came."""
+    parameters = {"account_id": account_id, "invoice_ids": list(invoice_ids)}
+    return fetch(conn, PaymentAttempt, CONCLUDED_OF, parameters)
 
 
 PENDING_ON_CLOCK = """

@@ -100,6 +100,38 @@ def turn(conn: Connection, account_id: int, turns: Sequence[Turn]) -> None:
         conn.execute(TURN, {"account_id": account_id, "rows": rows})
 
 
+@dataclass(frozen=True, slots=True)
+class Sells:
+    """At which prices a subscription sells from a moment on; one that has ended sells nothing."""
+
+    subscription_id: str
+    since: datetime
+    price_ids: Sequence[str] = ()
+
+
+END_UNSOLD = """
+UPDATE price_phases p
+   SET ended_at = greatest(r.since, p.started_at)
+  FROM json_to_recordset(%(rows)s) AS r(
+       subscription_id text, since timestamptz, price_ids text[])
+ WHERE p.account_id = %(account_id)s
+   AND p.subscription_id = r.subscription_id
+   AND p.started_at IS NOT NULL
+   AND p.ended_at IS NULL
+   AND p.price_id <> ALL (r.price_ids)
+"""
+
+
+def end_unsold(conn: Connection, account_id: int, sells: Sequence[Sells]) -> None:
+    """End the running phases at whose prices their subscriptions do not sell any more.
+
+    The caller holds the customers. No statement for none.
+    """
+    if sells:
+        rows = as_json_rows(sells, ("subscription_id", "since", "price_ids"))
+        conn.execute(END_UNSOLD, {"account_id": account_id, "rows": rows})
+
+
 OF_PRODUCTS = """
 SELECT id, product_id, subscription_id, ordinal, name, pricing_type, amount, discount_percentage,
        period_count, price_id, base_price_id, started_at, ended_at, created_at, updated_at

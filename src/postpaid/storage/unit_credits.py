@@ -236,6 +236,22 @@ def return_draws(
     conn.execute(RETURN_DRAWS, parameters)
 
 
+DRAWS_OF = """
+SELECT id, credit_id, invoice_id, meter_id, period_start, period_end, quantity, drawn_at,
+       returned_at
+  FROM unit_draws
+ WHERE account_id = %(account_id)s
+   AND invoice_id = ANY(%(invoice_ids)s)
+ ORDER BY id
+"""
+
+
+def draws_of(conn: Connection, account_id: int, invoice_ids: Iterable[str]) -> list[UnitDraw]:
+    """What the invoices took of credits, what they gave back included."""
+    parameters = {"account_id": account_id, "invoice_ids": list(invoice_ids)}
+    return fetch(conn, UnitDraw, DRAWS_OF, parameters)
+
+
 DRAWN_BY = """
 SELECT invoice_id, meter_id, sum(quantity)
   FROM unit_draws

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ def insert(conn: Connection, account_id: int, quota: UsageQuota) -> None:
     except psycopg.errors.UniqueViolation as error:
         if error.diag.constraint_name != "usage_quotas_one_of_a_meter":
             raise
-        raise AlreadyExists("There is a threshold of this meter for the same already.") from error
+        raise AlreadyExists("There is a UsageQuota of this meter for the same already.") from error
 
 
 UPDATE = """
@@ -151,7 +151,17 @@ MARK = """
 INSERT INTO usage_quota_marks (account_id, quota_id, customer_id, start_at, percent, reached_at)
 SELECT %(account_id)s, quota_id, customer_id, start_at, percent, %(reached_at)s
   FROM unnest(%(quota_ids)s::text[], %(customer_ids)s::text[], %(starts)s::timestamptz[],
-              %(percents)s::integer[]) AS u (quota_id, customer_id, start_at, percent)
+              %(ends)s::timestamptz[], %(percents)s::integer[])
+       AS u (quota_id, customer_id, start_at, end_at, percent)
+ WHERE NOT EXISTS (
+       SELECT
+         FROM usage_quota_marks m
+        WHERE m.account_id = %(account_id)s
+          AND m.quota_id = u.quota_id
+          AND m.customer_id = u.customer_id
+          AND m.percent = u.percent
+          AND m.start_at > u.start_at
+          AND m.start_at < u.end_at)
  ORDER BY 2, 3, 4, 5
     ON CONFLICT ON CONSTRAINT usage_quota_marks_once DO NOTHING
 RETURNING quota_id, customer_id, start_at, percent
@@ -159,20 +169,23 @@ RETURNING quota_id, customer_id, start_at, percent
 
 
 def mark(
-    conn: Connection, account_id: int, marks: Sequence[Mark], *, reached_at: datetime
+    conn: Connection, account_id: int, ends: Mapping[Mark, datetime], *, reached_at: datetime
 ) -> set[Mark]:
     """Write down that these are said; return those that were not before.
 
-    Whoever writes one first is the one to say it.
+    ``ends`` has the marks, and when the window of each is over. What was said of a window that
+    began within it was said of the same usage: a customer's window is longer when its subscription
+    is gone. Whoever writes one first is the one to say it; the caller has the customer's series.
     """
-    if not marks:
+    if not ends:
         return set()
     parameters = {
         "account_id": account_id,
-        "quota_ids": text_array(each.quota_id for each in marks),
-        "customer_ids": text_array(each.customer_id for each in marks),
-        "starts": [each.start_at for each in marks],
-        "percents": number_array(each.percent for each in marks),
+        "quota_ids": text_array(each.quota_id for each in ends),
+        "customer_ids": text_array(each.customer_id for each in ends),
+        "starts": [each.start_at for each in ends],
+        "ends": list(ends.values()),
+        "percents": number_array(each.percent for each in ends),
         "reached_at": reached_at,
     }
     return set(fetch(conn, Mark, MARK, parameters))

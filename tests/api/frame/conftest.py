@@ -6,7 +6,10 @@ import pytest
 import stripe
 
 from frame_client import Frame
+from postpaid import clock, ids
 from postpaid.billing.manage_keys import IssuedKey
+from postpaid.billing.perform import Act
+from postpaid.storage.accounts import Account
 
 
 @pytest.fixture
@@ -27,3 +30,9 @@ def other_frame(server: str, other_key: IssuedKey) -> Iterator[Frame]:
 def stripe_client(server: str, key: IssuedKey) -> stripe.StripeClient:
     """Stripe's API for the same account, by the official SDK."""
     return stripe.StripeClient(key.secret, base_addresses={"api": server})
+
+
+@pytest.fixture
+def act(account: Account) -> Act:
+    """What is done for the account now, by no request."""
+    return Act(account.account_id, False, "test", clock.now(), ids.new_id)

@@ -9,7 +9,6 @@ import pytest
 import stripe
 
 from frame_client import Frame, FrameError
-from postpaid import clock, ids
 from postpaid.api.frame import billing_credits
 from postpaid.billing.perform import Act
 from postpaid.billing.record_usage import Reported, record_usage
@@ -147,22 +146,9 @@ def test_nobody_sees_what_is_anothers(
     assert other_frame.get("/v1/billing/billing_credit")["data"] == []
 
 
-def acting(account: Account) -> Act:
-    return Act(
-        account_id=account.account_id,
-        livemode=False,
-        actor="test",
-        now=clock.now(),
-        new_id=ids.new_id,
-        request_id=None,
-        idempotency_key=None,
-    )
-
-
 def test_a_page_of_credits_costs_as_many_statements_as_one(
-    frame: Frame, ada: str, product: str, database: Database, account: Account
+    frame: Frame, ada: str, product: str, database: Database, account: Account, act: Act
 ) -> None:
-    act = acting(account)
     for each in (ada, new_customer(frame), new_customer(frame)):
         frame.post("/v1/billing/billing_credit", {"customer": each, "product": product} | UNITS)
     with database.connection() as conn:
@@ -177,7 +163,7 @@ def test_a_page_of_credits_costs_as_many_statements_as_one(
 
 
 def test_many_with_limited_units_are_weighed_in_as_many_statements_as_one(
-    frame: Frame, ada: str, database: Database, account: Account
+    frame: Frame, ada: str, database: Database, account: Account, act: Act
 ) -> None:
     asked = {"event_name": "call", "display_name": "Calls", "aggregation": "sum", "value": 0.01}
     meter = frame.post("/v1/billing/metering", asked)
@@ -201,7 +187,7 @@ def test_many_with_limited_units_are_weighed_in_as_many_statements_as_one(
             now,
         )
         with database.transaction() as conn, counted(conn) as statements:
-            recorded = record_usage(conn, acting(account), reported)
+            recorded = record_usage(conn, act, reported)
         assert [error.code for error in recorded.errors.values()] == ["usage_limit_reached"] * len(
             some
         )

@@ -391,7 +391,14 @@ def test_usage_that_a_subscription_bills_is_left_to_it(
     other = new_meter(frame, "byte", value=1)
     price = frame.get(f"/v1/billing/metering/{meter}")["price"]
     running = stripe_client.v1.subscriptions.create(
-        {"customer": customer, "items": [{"price": price}], "default_payment_method": card}
+        {
+            "customer": customer,
+            "items": [{"price": price}],
+            "default_payment_method": card,
+            "backdate_start_date": SOME,
+            "billing_cycle_anchor": TODAY + DAY,
+            "billing_mode": {"type": "classic"},
+        }
     )
     use(10)
     use(1, day=2, event_name="byte")

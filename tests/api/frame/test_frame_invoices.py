@@ -8,7 +8,6 @@ import pytest
 import stripe
 
 from frame_client import Frame, FrameError
-from postpaid import clock, ids
 from postpaid.api.frame import invoice_shapes
 from postpaid.billing import draft_invoices, sell_products
 from postpaid.billing.draft_invoices import NewInvoice
@@ -431,22 +430,9 @@ def test_a_product_that_is_not_sold_is_on_no_invoice(
         assert "product" in str(refused.value.body["error_details"]["errors"])
 
 
-def acting(account: Account) -> Act:
-    return Act(
-        account_id=account.account_id,
-        livemode=False,
-        actor="test",
-        now=clock.now(),
-        new_id=ids.new_id,
-        request_id=None,
-        idempotency_key=None,
-    )
-
-
 def test_a_page_of_invoices_costs_as_many_statements_as_one(
-    frame: Frame, ada: str, seats: str, database: Database, account: Account
+    frame: Frame, ada: str, seats: str, database: Database, account: Account, act: Act
 ) -> None:
-    act = acting(account)
     costs = []
     for _ in range(2):
         draft(frame, ada, seats)
@@ -461,9 +447,8 @@ def test_a_page_of_invoices_costs_as_many_statements_as_one(
 
 
 def test_a_draft_of_many_products_costs_as_many_statements_as_of_one(
-    frame: Frame, ada: str, database: Database, account: Account
+    frame: Frame, ada: str, database: Database, account: Account, act: Act
 ) -> None:
-    act = acting(account)
     made = [product(frame, f"P{i}", 100 + i) for i in range(5)]
     draft(frame, ada, made[0])  # so that its currency is known
     costs = []

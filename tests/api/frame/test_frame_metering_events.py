@@ -383,6 +383,17 @@ def test_of_many_each_has_its_own_outcome(
     assert counted(stripe_client, made["id"], customer) == 5
 
 
+def test_a_thousand_events_are_taken_at_once(
+    frame: Frame, stripe_client: stripe.StripeClient, customer: str
+) -> None:
+    made = meter(frame)
+    sent = [usage(customer, reference=f"of-many-{i}", value=1) for i in range(1000)]
+    said = frame.post(f"{EVENTS}/batch", {"events": sent})
+    assert (said["accepted"], said["refused"]) == (1000, 0)
+    assert [each["reference"] for each in said["data"]] == [each["reference"] for each in sent]
+    assert counted(stripe_client, made["id"], customer) == 1000
+
+
 @pytest.mark.parametrize("events", [[], None, "x", [{}] * 1001], ids=["0", "none", "text", "1001"])
 def test_a_batch_is_of_one_to_a_thousand(frame: Frame, events: Any) -> None:
     error = refused(frame, {"events": events}, path=f"{EVENTS}/batch")

@@ -9,13 +9,11 @@ import pytest
 import stripe
 
 from frame_client import Frame
-from postpaid import clock, ids
 from postpaid.billing.offer import find_or_make, offered_price, reprice
 from postpaid.billing.perform import Act
 from postpaid.core.errors import BillingError, InvalidRequest, NotFound
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
-from postpaid.storage.accounts import Account
 from postpaid.storage.database import Database
 from postpaid.storage.offers import Wanted
 from statements import counted
@@ -26,11 +24,6 @@ PRO = {
     "purchase_type": "recurring",
     "recurring_interval": "every_3_months",
 }
-
-
-@pytest.fixture
-def act(account: Account) -> Act:
-    return Act(account.account_id, False, "test", clock.now(), ids.new_id)
 
 
 def test_a_product_is_sold_at_its_default_price(

@@ -309,6 +309,15 @@ def test_a_payment_is_refunded_in_parts_until_nothing_is_left(
     assert again.value.message == "The charge has already been refunded."
 
 
+def test_a_charge_that_is_none_is_named_as_it_was_given(
+    frame: Frame, stripe_client: stripe.StripeClient
+) -> None:
+    with pytest.raises(FrameError, match="No such charge: 'nonsense'"):
+        frame.post("/v1/refunds", {"charge": "nonsense"})
+    with pytest.raises(stripe.InvalidRequestError, match="No such charge: 'nonsense'"):
+        stripe_client.v1.refunds.create({"charge": "nonsense"})
+
+
 def test_a_charge_tells_what_happened_to_it(frame: Frame, customer: str) -> None:
     made = intent_of(frame, customer, "4000000000005126", confirm=True)  # its refunds fail later
     charge = made["latest_charge"]["id"]

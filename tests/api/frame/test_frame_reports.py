@@ -105,7 +105,7 @@ def test_one_meters_report_is_by_customer_and_by_the_page(frame: Frame) -> None:
     said = report(frame, "event/calls", per_page=2, **SPAN)
     assert said["meta"] == {
         "page": 1,
-        "url": "/v1/billing/report/event/calls",
+        "url": "/v1/billing/report/event/calls?per_page=2",
         "has_more": True,
         "prev": None,
         "next": 2,

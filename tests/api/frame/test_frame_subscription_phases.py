@@ -10,7 +10,7 @@ import stripe
 
 from frame_client import Frame, FrameError
 from postpaid import clock, ids
-from postpaid.api.frame import phases
+from postpaid.api.frame import phase_shapes
 from postpaid.billing.copy_phases import offer_product
 from postpaid.billing.perform import Act
 from postpaid.storage.accounts import Account
@@ -148,8 +148,8 @@ def test_many_phases_cost_no_more_statements_than_one(
     with database.connection() as conn:
         for some in (shown[:1], shown):
             with counted(conn) as statements:
-                found = phases.of_subscriptions(conn, act, some)
-            assert [len(found[each]) for each in some] == [1, 10, 10][: len(some)]
+                found = phase_shapes.of_subscriptions(conn, act, some)
+            assert [len(found[each].all) for each in some] == [1, 10, 10][: len(some)]
             costs.append(len(statements))
     assert costs[0] == costs[1]
 

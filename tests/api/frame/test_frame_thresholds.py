@@ -206,6 +206,32 @@ def test_events_that_come_at_once_tell_it_once(shop: Shop) -> None:
     assert sorted(percentages(shop.told())) == [("overage", 100), ("usage", 50), ("usage", 80)]
 
 
+def test_without_a_threshold_it_is_what_has_come_together(shop: Shop, frame: Frame) -> None:
+    ada = shop.customer()
+    shown = frame.get(PROGRESS, customer=ada)
+    assert (shown["accumulated_amount_cents"], shown["accumulated_usage"]) == (0, "0.0")
+    frame.post("/v1/billing/metering", {"event_name": "free", "aggregation": "sum"})
+    frame.post("/v1/billing/metering", {"event_name": "mails", "aggregation": "sum", "value": 0.1})
+    shop.use(ada, 1000, 250)
+    shop.use(ada, 7, event_name="mails")
+    shop.use(ada, 5, event_name="free")
+    shop.use(shop.customer(), 4)
+    shown = frame.get(PROGRESS, customer=ada)
+    assert (shown["accumulated_amount_cents"], shown["accumulated_usage"]) == (1320, "1257.0")
+    assert [value for name, value in shown.items() if name.startswith("threshold")] == [
+        None,
+        None,
+        None,
+        None,
+        [],
+    ]
+    assert (shown["period_start"], shown["period_end"]) == (
+        "2026-06-01T00:00:00Z",
+        "2026-06-30T23:59:59Z",
+    )
+    assert frame.get(PROGRESS, customer=ada, event_name="mails")["accumulated_amount_cents"] == 70
+
+
 def test_progress_is_shown_as_frame_shows_it(shop: Shop, frame: Frame) -> None:
     ada = shop.account()
     threshold = shop.threshold(account=ada, amount_cents=3000)
@@ -261,9 +287,10 @@ def test_nothing_of_it_is_an_event_of_stripes(
     assert frame.get(f"/v1/events/{told['id']}") == told
 
 
-def test_an_alert_set_by_stripes_api_is_told_too(
-    shop: Shop, frame: Frame, stripe_client: stripe.StripeClient
+def test_an_alert_of_all_that_was_ever_used_is_told_to_stripes_endpoints_alone(
+    shop: Shop, stripe_client: stripe.StripeClient
 ) -> None:
+    """It is of no cycle, so there is nothing to report the usage of."""
     ada = shop.customer()
     stripe_client.v1.billing.alerts.create(
         {
@@ -273,9 +300,9 @@ def test_an_alert_set_by_stripes_api_is_told_too(
         }
     )
     shop.use(ada, 5)
-    [told] = shop.told()
-    assert told["type"] == "billing.subscriber_overage"
-    assert (told["data"]["customer"], told["data"]["usage"]) == (ada, 5)
+    said = stripe_client.v1.events.list({"type": "billing.alert.triggered"}).data
+    assert len(said) == 1
+    assert shop.told() == []
 
 
 def test_another_threshold_of_the_same_is_refused(shop: Shop) -> None:

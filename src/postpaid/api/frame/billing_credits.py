@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from postpaid.api.frame.naming import in_frames_words
 from postpaid.api.frame.pages import listing
 from postpaid.api.frame.params import ListParams, Metadata, Payer, When, merge_metadata
 from postpaid.api.frame.routes import Call, Routes
@@ -22,6 +23,8 @@ from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 
 routes = Routes("Billing credits")
+
+NAMES = {"units": "billing_credits", "expires_at": "expires"}
 
 
 class BillingCreditCreate(Payer):
@@ -51,7 +54,8 @@ def create(call: Call, params: BillingCreditCreate) -> dict[str, Any]:
     def write(conn: Connection) -> dict[str, Any]:
         return render_many(conn, call.act, [grant_units.grant_units(conn, call.act, asked)])[0]
 
-    return call.write(write)
+    with in_frames_words(NAMES):
+        return call.write(write)
 
 
 @routes.get("/v1/billing/billing_credit/{credit}")

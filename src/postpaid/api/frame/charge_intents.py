@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 
 from postpaid.api.frame import accounts, charges, customers, intents
-from postpaid.api.frame.intents import AMOUNT_MAX, Shown, find, not_authorized, shown_many
+from postpaid.api.frame.intents import Shown, find, not_authorized, shown_many
 from postpaid.api.frame.naming import in_frames_words
 from postpaid.api.frame.pages import listing
 from postpaid.api.frame.params import (
@@ -20,7 +20,7 @@ from postpaid.api.frame.params import (
 )
 from postpaid.api.frame.routes import Call, Routes
 from postpaid.api.instants import seconds
-from postpaid.api.params import Boolean, Currency, Id, Integer, Text, Unsettable
+from postpaid.api.params import Boolean, ChargedAmount, Currency, Id, Text, Unsettable
 from postpaid.billing.manage_payment_intents import (
     Canceling,
     NewPaymentIntent,
@@ -40,7 +40,6 @@ routes = Routes("Charge intents")
 
 NAMES = {"PaymentIntent": "charge intent", "payment_intent": "charge intent"}
 
-ChargedAmount = Annotated[int, Integer(1, AMOUNT_MAX)]
 Description = Annotated[str, Text(1000)]
 Anything = Annotated[dict[str, Any], MaxLen(100)]
 
@@ -240,7 +239,7 @@ def to_frame(
         "amount_refunded": shown.latest.amount_refunded if shown.latest else 0,
         "amount_voided": 0,
         "currency": intent.currency,
-        "status": shown.standing,
+        "status": shown.status,
         "authorization_mode": "automatic",
         "client_secret": intent.client_secret,
         "description": intent.description,

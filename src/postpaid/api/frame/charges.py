@@ -16,11 +16,11 @@ from postpaid.api.instants import seconds
 from postpaid.api.params import Id
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound
-from postpaid.core.payment_intents import PaymentIntent
+from postpaid.core.payment_intents import PaymentIntent, attempt_id_of
 from postpaid.core.refunds import Refund, RefundStatus
 from postpaid.storage import payment_intents, payment_methods, payments, refunds
 from postpaid.storage.database import Connection
-from postpaid.storage.payments import REACHED, AttemptStatus, PaymentAttempt, attempt_id_of
+from postpaid.storage.payments import REACHED, AttemptStatus, PaymentAttempt
 
 routes = Routes("Charges")
 

@@ -255,7 +255,6 @@ def to_frame(coupon: Coupon, act: Act) -> dict[str, Any]:
     """A coupon, and whether it can be redeemed now."""
     fixed = coupon.percent_off is None
     value = coupon.percent_off if coupon.percent_off is not None else coupon.amount_off or 0
-    most, times = coupon.max_redemptions, coupon.times_redeemed
     return {
         "id": coupon.id,
         "object": "coupon",
@@ -273,16 +272,16 @@ def to_frame(coupon: Coupon, act: Act) -> dict[str, Any]:
         "applicable_to": "specific_products" if coupon.product_ids else "all_products",
         "product_id": coupon.product_ids[0] if coupon.product_ids else None,
         "product_ids": list(coupon.product_ids or ()),
-        "max_redemptions": most,
-        "times_redeemed": times,
+        "max_redemptions": coupon.max_redemptions,
+        "times_redeemed": coupon.times_redeemed,
         "minimum_order_amount_cents": coupon.minimum_amount,
         "minimum_order_amount_currency": coupon.minimum_amount_currency,
         "discount_cap_cents": coupon.max_amount_off,
         "discount_cap_currency": coupon.max_amount_off_currency,
         "valid_from": seconds(coupon.redeem_from),
         "valid_until": seconds(coupon.redeem_by),
-        "is_expired": coupon.redeem_by is not None and coupon.redeem_by <= act.now,
-        "is_maxed_out": most is not None and times >= most,
+        "is_expired": coupon.is_expired(act.now),
+        "is_maxed_out": coupon.is_used_up,
         "metadata": dict(coupon.metadata),
         "livemode": act.livemode,
         "created": seconds(coupon.created_at),

@@ -17,7 +17,7 @@ from postpaid.api.instants import seconds
 from postpaid.api.params import AMOUNT_MAX, Currency, Id, Integer, Text
 from postpaid.billing.manage_discounts import DISCOUNTS_MAX
 from postpaid.billing.perform import Act
-from postpaid.billing.try_codes import Purchase, Tried, try_codes
+from postpaid.billing.try_codes import Purchase, Tried, left_to_pay, try_codes
 from postpaid.core.discounts import Coupon, Discount
 from postpaid.core.errors import NotFound
 from postpaid.storage import coupons, discounts
@@ -96,7 +96,7 @@ def validate(call: Call, params: DiscountsValidate) -> dict[str, Any]:
 
 def tried_to_frame(tried: Sequence[Tried], purchase: Purchase) -> dict[str, Any]:
     """What each code would take off, or why it would not; and what that comes to."""
-    total = sum(each.amount_off for each in tried)
+    left = left_to_pay(purchase, tried)
     good = [each for each in tried if each.refused is None]
     result = [
         {
@@ -119,9 +119,9 @@ def tried_to_frame(tried: Sequence[Tried], purchase: Purchase) -> dict[str, Any]
         "valid": len(good) == len(tried),
         "validation_result": result,
         "data": result,  # where Frame's clients look for it
-        "total_discount_amount_cents": total,
+        "total_discount_amount_cents": purchase.amount - left,
         "amount": purchase.amount,
-        "final_amount": purchase.amount - total,
+        "final_amount": left,
         "currency": purchase.currency,
     }
 

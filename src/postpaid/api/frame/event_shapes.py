@@ -46,7 +46,6 @@ Object = dict[str, Any]
 Render = Callable[[Connection, Act, Sequence[Any]], Sequence[Object]]
 
 ACCOUNT = "account."  # the codes that show a customer as an account
-CONCLUDED = (AttemptStatus.SUCCEEDED, AttemptStatus.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _data(
         case Shown.SUBSCRIPTION:
             return _subscriptions(conn, act, [each.subscription_id for each in values])
         case Shown.CHARGE:
-            return _charges(conn, act, [each.payment_intent_id for each in values])
+            return _charges(conn, act, told)
         case Shown.TRANSFER if object_type == "payment_intent":
             return transfers.render_many(conn, act, values)
         case Shown.TRANSFER:
@@ -138,10 +137,21 @@ def _transfers(conn: Connection, act: Act, intent_ids: Sequence[str]) -> list[Ob
     return [by_id[each] for each in intent_ids]
 
 
-def _charges(conn: Connection, act: Act, intent_ids: Sequence[str]) -> list[Object]:
-    """The last charge of each payment intent as it is."""
-    tried = payments.of_intents(conn, act.account_id, set(intent_ids), statuses=CONCLUDED)
-    last = {each.payment_intent_id: each for each in tried}
-    rendered = charges.render_many(conn, act, list(last.values()))
-    by_intent = dict(zip(last, rendered, strict=True))
-    return [by_intent[each] for each in intent_ids]
+def _charges(conn: Connection, act: Act, told: Sequence[Telling]) -> list[Object]:
+    """The charge of its invoice that each event is of, as it is."""
+    tried = payments.concluded_of(conn, act.account_id, {each.event.object_id for each in told})
+    last = [_charge_of(each, tried) for each in told]
+    found = {each.id: each for each in last}
+    rendered = charges.render_many(conn, act, list(found.values()))
+    by_id = dict(zip(found, rendered, strict=True))
+    return [by_id[each.id] for each in last]
+
+
+def _charge_of(telling: Telling, tried: Sequence[PaymentAttempt]) -> PaymentAttempt:
+    """The last one that came to this by the time it was said."""
+    event = telling.event
+    succeeded = telling.told_as == "billing.charge.succeeded"
+    status = AttemptStatus.SUCCEEDED if succeeded else AttemptStatus.FAILED
+    found = [it for it in tried if it.invoice_id == event.object_id and it.status == status]
+    by_then = [each for each in found if each.settled_at and each.settled_at <= event.created_at]
+    return (by_then or found)[-1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from anyio import to_thread
 from starlette.types import Receive, Scope, Send
@@ -31,6 +31,9 @@ from postpaid.core.values import replace
 from postpaid.storage.database import Database
 
 PATH_PARAMETER_LENGTH_MAX = 400  # the id of an event is made of its reference
+LONG_BYTES = 16_384  # to read more than that takes milliseconds, in which others would wait
+
+T = TypeVar("T")
 
 
 class Facade(facade.Facade[Request]):
@@ -63,7 +66,8 @@ class Facade(facade.Facade[Request]):
         check_idempotency_key(said_key)
         check_path(path_parameters, length_max=PATH_PARAMETER_LENGTH_MAX)
         body = await read_body(receive, self._body_bytes_max)
-        request.parameters = _parse(request, body)
+        is_long = len(body) > LONG_BYTES
+        request.parameters = await self._done(is_long, _parse, request, body)
         call = Call(
             act=Act(
                 account_id=key.account_id,
@@ -82,7 +86,7 @@ class Facade(facade.Facade[Request]):
         )
         params = validate(route.params, request.parameters) if route.params else None
         if route.gathered:
-            usage = route.run(call, params, path_parameters)
+            usage = await self._done(is_long, route.run, call, params, path_parameters)
             answer = await self._gatherer.record(
                 Waiting(call.act, call.operation, call.parameters, usage.reported, usage.respond)
             )
@@ -90,6 +94,12 @@ class Facade(facade.Facade[Request]):
         return await to_thread.run_sync(
             _run, route, call, params, path_parameters, limiter=self.threads
         )
+
+    async def _done(self, is_long: bool, work: Callable[..., T], *given: Any) -> T:
+        """What the work returns; what takes long is done in a thread."""
+        if is_long:
+            return await to_thread.run_sync(work, *given, limiter=self.threads)
+        return work(*given)
 
     def _failure(self, request: Request, error: BillingError) -> Answer:
         return render(error, request.parameters)

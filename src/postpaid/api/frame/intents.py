@@ -25,12 +25,10 @@ from postpaid.storage import invoices, payment_intents, payment_methods, payment
 from postpaid.storage.database import Connection
 from postpaid.storage.payments import AttemptStatus, PaymentAttempt
 
-AMOUNT_MAX = 99_999_999  # as at every façade here
-
 Render = Callable[[Connection, Act, Sequence[PaymentIntent]], list[dict[str, Any]]]
 
 
-class Standing(StrEnum):
+class Status(StrEnum):
     """How far a payment is: a charge intent's status in Frame's words."""
 
     REQUIRES_PAYMENT_METHOD = "requires_payment_method"
@@ -43,13 +41,13 @@ class Standing(StrEnum):
     REFUNDED = "refunded"
 
 
-STANDINGS = {
-    PaymentIntentStatus.REQUIRES_PAYMENT_METHOD: Standing.REQUIRES_PAYMENT_METHOD,
-    PaymentIntentStatus.REQUIRES_CONFIRMATION: Standing.REQUIRES_CONFIRMATION,
-    PaymentIntentStatus.REQUIRES_ACTION: Standing.REQUIRES_3D_SECURE,
-    PaymentIntentStatus.PROCESSING: Standing.PENDING,
-    PaymentIntentStatus.SUCCEEDED: Standing.SUCCEEDED,
-    PaymentIntentStatus.CANCELED: Standing.CANCELED,
+STATUSES = {
+    PaymentIntentStatus.REQUIRES_PAYMENT_METHOD: Status.REQUIRES_PAYMENT_METHOD,
+    PaymentIntentStatus.REQUIRES_CONFIRMATION: Status.REQUIRES_CONFIRMATION,
+    PaymentIntentStatus.REQUIRES_ACTION: Status.REQUIRES_3D_SECURE,
+    PaymentIntentStatus.PROCESSING: Status.PENDING,
+    PaymentIntentStatus.SUCCEEDED: Status.SUCCEEDED,
+    PaymentIntentStatus.CANCELED: Status.CANCELED,
 }
 
 
@@ -58,7 +56,7 @@ class Shown:
     """A payment intent and what is said of it: its latest attempt, whose, and paid with what."""
 
     intent: PaymentIntent
-    standing: Standing
+    status: Status
     latest: PaymentAttempt | None
     method: dict[str, Any] | None
     owner: Owner
@@ -89,7 +87,7 @@ def shown_many(conn: Connection, act: Act, intents: Sequence[PaymentIntent]) -> 
     return [
         Shown(
             intent=each,
-            standing=_standing(each, latest.get(each.latest_attempt_id or ""), under_way),
+            status=_status(each, latest.get(each.latest_attempt_id or ""), under_way),
             latest=latest.get(each.latest_attempt_id or ""),
             method=methods.get(_method_id(each, latest) or ""),
             owner=whose[each.customer_id],
@@ -111,17 +109,15 @@ def _method_ids(intents: Sequence[PaymentIntent], latest: Mapping[str, PaymentAt
     return {key for each in intents if (key := _method_id(each, latest)) is not None}
 
 
-def _standing(
-    intent: PaymentIntent, latest: PaymentAttempt | None, under_way: set[str]
-) -> Standing:
+def _status(intent: PaymentIntent, latest: PaymentAttempt | None, under_way: set[str]) -> Status:
     """The intent's status, with what became of the money afterwards, and of the last try."""
     if intent.id in under_way:
-        return Standing.PENDING
+        return Status.PENDING
     if latest is not None and 0 < intent.amount_received <= latest.amount_refunded:
-        return Standing.REFUNDED
+        return Status.REFUNDED
     if intent.status == PaymentIntentStatus.REQUIRES_PAYMENT_METHOD and intent.last_error:
-        return Standing.FAILED
-    return STANDINGS[intent.status]
+        return Status.FAILED
+    return STATUSES[intent.status]
 
 
 # ─── What is done to them ────────────────────────────────────────────────────────────────────
@@ -208,6 +204,6 @@ def not_authorized(conn: Connection, act: Act, intent_id: str, doing: str) -> di
     """Raises ``ActionNotAllowed``: whatever is confirmed is captured with it, and whole."""
     [shown] = shown_many(conn, act, [find(conn, act, intent_id)])
     raise ActionNotAllowed(
-        f"This charge intent cannot be {doing}: its status is {shown.standing}, and what is "
+        f"This charge intent cannot be {doing}: its status is {shown.status}, and what is "
         "confirmed here is captured at once, so that nothing is ever only authorized."
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from postpaid.api.frame.shapes import currency, decimal_string, owner
 from postpaid.api.instants import seconds
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.lines import Line
+from postpaid.core.periods import zone_called
 from postpaid.core.subscriptions import CollectionMethod
 from postpaid.core.terms import Standing, standing
 from postpaid.core.values import replace
@@ -49,7 +49,7 @@ def render_many(conn: Connection, act: Act, shown: Sequence[Invoice]) -> list[di
     if not shown:
         return []
     found = customers.load(conn, act.account_id, {each.customer_id for each in shown})
-    zone = _zone(accounts.time_zone(conn, act.account_id))
+    zone = zone_called(accounts.time_zone(conn, act.account_id))
     return [_to_frame(each, found[each.customer_id], act, zone) for each in shown]
 
 
@@ -175,7 +175,3 @@ def _updated_at(invoice: Invoice) -> datetime:
 
 def _whole(number: Decimal, otherwise: str | None) -> int | str | None:
     return int(number) if number == int(number) else otherwise
-
-
-def _zone(name: str) -> tzinfo:
-    return UTC if name == "UTC" else ZoneInfo(name)

@@ -74,7 +74,11 @@ def _said(value: Any) -> str:
         raise refuse(error.errors()[0]["msg"]) from None
 
 
-Value = Annotated[str, BeforeValidator(_said), WithJsonSchema({"type": "string"})]
+Value = Annotated[
+    str,
+    BeforeValidator(_said),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]}),
+]
 """A decimal; or text, of which only a meter that counts what differs can make something (ours)."""
 
 

@@ -23,22 +23,28 @@ def listing(
     """A page; ``render`` gets all of its rows.
 
     The rows are under ``data``, and again under the name that some of Frame's clients look for.
-    ``about`` is what the ``meta`` says besides. The URL tells how many a page has, which Frame's
-    Ruby client goes by when it asks for the next one.
+    ``about`` is what the ``meta`` says besides.
     """
-    url = url if params.per_page == PER_PAGE else f"{url}?per_page={params.per_page}"
     data = list(render(rows.rows))
     return {
-        "meta": {
-            "page": params.page,
-            "url": url,
-            "has_more": rows.has_more,
-            "prev": params.page - 1 if params.page > 1 else None,
-            "next": params.page + 1 if rows.has_more else None,
-            **(about or {}),
-        },
+        "meta": meta(url, params, has_more=rows.has_more) | (about or {}),
         "data": data,
         **({named: data} if named else {}),
+    }
+
+
+def meta(url: str, params: ListParams, *, has_more: bool) -> dict[str, Any]:
+    """Which page it is.
+
+    The URL tells how many a page has, which Frame's Ruby client goes by when it asks for the next
+    one.
+    """
+    return {
+        "page": params.page,
+        "url": url if params.per_page == PER_PAGE else f"{url}?per_page={params.per_page}",
+        "has_more": has_more,
+        "prev": params.page - 1 if params.page > 1 else None,
+        "next": params.page + 1 if has_more else None,
     }
 
 

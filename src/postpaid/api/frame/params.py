@@ -54,7 +54,9 @@ def _when(value: Any) -> datetime:
 When: TypeAlias = Annotated[
     datetime,
     BeforeValidator(_when),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0}]}
+    ),
 ]
 """ISO 8601, a date or an instant, in UTC unless it says otherwise; or Unix seconds."""
 

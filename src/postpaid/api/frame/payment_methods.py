@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from postpaid.api.frame import addresses
 from postpaid.api.frame.addresses import Address
@@ -64,8 +64,14 @@ def _whole_year(value: Any) -> Any:
     return value
 
 
-ExpMonth = Annotated[int, Integer(1, 12)]
-ExpYear = Annotated[int, Integer(1970, 2199), BeforeValidator(_whole_year)]
+def _or_digits(low: int, high: int) -> WithJsonSchema:
+    """Frame writes them as text; a number is taken, too."""
+    number = {"type": "integer", "minimum": low, "maximum": high}
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^[0-9]+$"}, number]})
+
+
+ExpMonth = Annotated[int, Integer(1, 12), _or_digits(1, 12)]
+ExpYear = Annotated[int, Integer(1970, 2199), BeforeValidator(_whole_year), _or_digits(1970, 2199)]
 LastFour = Annotated[str, Text(4), AfterValidator(_last_four)]
 
 

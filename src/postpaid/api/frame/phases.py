@@ -1,10 +1,10 @@
-"""Phases of products and subscriptions, as Frame shows them."""
+"""Phases, as Frame has them: a product's, and a subscription's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Any
 
 from annotated_types import Len
@@ -12,9 +12,8 @@ from pydantic import AfterValidator
 
 from postpaid.api.frame.pages import listing, page_of
 from postpaid.api.frame.params import FrameParams, ListParams
+from postpaid.api.frame.phase_shapes import DurationType, render_many
 from postpaid.api.frame.routes import Call, Routes
-from postpaid.api.frame.shapes import currency
-from postpaid.api.instants import seconds
 from postpaid.api.params import AMOUNT_MAX, Currency, Dec, Id, Integer, Text, Unsettable, refuse
 from postpaid.billing import manage_phases
 from postpaid.billing.perform import Act
@@ -22,18 +21,11 @@ from postpaid.core.catalog import Price
 from postpaid.core.errors import InvalidRequest, NotFound, Path
 from postpaid.core.money import plain
 from postpaid.core.periods import Interval
-from postpaid.core.price_phases import PRICE_PHASES_MAX, Edit, PricePhase, PricingType
+from postpaid.core.price_phases import PRICE_PHASES_MAX, Edit, PricePhase, PricingType, sold_item
 from postpaid.storage import catalog, price_phases, subscriptions
 from postpaid.storage.database import Connection
 
 routes = Routes("Phases")
-
-
-class DurationType(StrEnum):
-    """Whether a phase ends."""
-
-    FINITE = "finite"
-    INFINITE = "infinite"
 
 
 def _percentage(number: Decimal) -> Decimal:
@@ -74,155 +66,91 @@ class BulkUpdate(FrameParams):
     phases: Annotated[list[NamedPhaseUpdate], Len(1, PRICE_PHASES_MAX)]
 
 
-# ─── Products ────────────────────────────────────────────────────────────────────────────────
+# ─── Whose ───────────────────────────────────────────────────────────────────────────────────
 
 
-@routes.get("/v1/products/{product}/phases")
-def list_of_product(call: Call, params: ListParams, product: str) -> dict[str, Any]:
-    """List a product's phases, in the order in which they come."""
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What has phases: where its phases are, and how they are read and edited, by its id.
 
-    def read(conn: Connection) -> dict[str, Any]:
-        found = _of_product(conn, call.act, product)
-        return _listing(conn, call.act, f"/v1/products/{product}/phases", found, params, product)
+    ``base`` is the price that they come before, None where there is none to ask of.
+    """
 
-    return call.read(read)
+    url: str
+    key: str
+    read: Callable[[Connection, Act, str], Sequence[PricePhase]]
+    base: Callable[[Connection, Act, str], Price | None]
+    edit: Callable[[Connection, Act, str, Edit], Sequence[PricePhase]]
 
+    def list(self, call: Call, params: ListParams, parent: str) -> dict[str, Any]:
+        return call.read(
+            lambda conn: self._page(conn, call, params, parent, self.read(conn, call.act, parent))
+        )
 
-@routes.post("/v1/products/{product}/phases", status=201)
-def create_of_product(call: Call, params: PhaseCreate, product: str) -> dict[str, Any]:
-    """Add a phase to a product, for those who subscribe to it from then on."""
+    def create(self, call: Call, params: PhaseCreate, parent: str) -> dict[str, Any]:
+        def write(conn: Connection) -> dict[str, Any]:
+            _check_terms(params, self.base(conn, call.act, parent))
+            after = self.edit(conn, call.act, parent, Edit(added=[_from_frame(params)]))
+            # No other has its ordinal.
+            [added] = [each for each in after if each.ordinal == params.ordinal]
+            return render_many(conn, call.act, [added])[0]
 
-    def write(conn: Connection) -> dict[str, Any]:
-        _check_terms(params, _price_of_product(conn, call.act, product))
-        edit = Edit(added=[_from_frame(params)])
-        after = manage_phases.edit_product_phases(conn, call.act, product, edit)
-        return _added(conn, call.act, after, params.ordinal)
+        return call.write(write)
 
-    return call.write(write)
+    def retrieve(self, call: Call, parent: str, phase: str) -> dict[str, Any]:
+        return call.read(
+            lambda conn: _named(conn, call.act, self.read(conn, call.act, parent), phase)
+        )
 
+    def update(self, call: Call, params: PhaseUpdate, parent: str, phase: str) -> dict[str, Any]:
+        def write(conn: Connection) -> dict[str, Any]:
+            _check_terms(params, self.base(conn, call.act, parent))
+            edit = Edit(changed={phase: _from_frame(params)})
+            return _named(conn, call.act, self.edit(conn, call.act, parent, edit), phase)
 
-@routes.get("/v1/products/{product}/phases/{phase}")
-def retrieve_of_product(call: Call, product: str, phase: str) -> dict[str, Any]:
-    """Retrieve a product's phase."""
-    return call.read(
-        lambda conn: _named(conn, call.act, _of_product(conn, call.act, product), phase)
-    )
+        return call.write(write)
 
+    def update_all(self, call: Call, params: BulkUpdate, parent: str) -> dict[str, Any]:
+        def write(conn: Connection) -> dict[str, Any]:
+            edit = _edit_of_all(params, self.base(conn, call.act, parent))
+            after = self.edit(conn, call.act, parent, edit)
+            return self._page(conn, call, ListParams(per_page=100), parent, after)
 
-@routes.patch("/v1/products/{product}/phases/{phase}")
-def update_of_product(call: Call, params: PhaseUpdate, product: str, phase: str) -> dict[str, Any]:
-    """Update a product's phase; running subscriptions keep theirs."""
+        return call.write(write)
 
-    def write(conn: Connection) -> dict[str, Any]:
-        _check_terms(params, _price_of_product(conn, call.act, product))
-        edit = Edit(changed={phase: _from_frame(params)})
-        after = manage_phases.edit_product_phases(conn, call.act, product, edit)
-        return _named(conn, call.act, after, phase)
+    def delete(self, call: Call, parent: str, phase: str) -> dict[str, Any]:
+        def write(conn: Connection) -> dict[str, Any]:
+            self.edit(conn, call.act, parent, Edit(removed=[phase]))
+            return {"id": phase, "object": "subscription_phase", "deleted": True}
 
-    return call.write(write)
+        return call.write(write)
 
-
-@routes.delete("/v1/products/{product}/phases/{phase}")
-def delete_of_product(call: Call, product: str, phase: str) -> dict[str, Any]:
-    """Remove a product's phase; running subscriptions keep theirs."""
-
-    def write(conn: Connection) -> dict[str, Any]:
-        manage_phases.edit_product_phases(conn, call.act, product, Edit(removed=[phase]))
-        return _deleted(phase)
-
-    return call.write(write)
-
-
-@routes.patch("/v1/products/{product}/phases/bulk_update")
-def update_all_of_product(call: Call, params: BulkUpdate, product: str) -> dict[str, Any]:
-    """Update several of a product's phases, all or none of them."""
-
-    def write(conn: Connection) -> dict[str, Any]:
-        edit = _edit_of_all(params, _price_of_product(conn, call.act, product))
-        after = manage_phases.edit_product_phases(conn, call.act, product, edit)
-        url = f"/v1/products/{product}/phases"
-        return _listing(conn, call.act, url, after, ListParams(per_page=100), product)
-
-    return call.write(write)
-
-
-# ─── Subscriptions ───────────────────────────────────────────────────────────────────────────
-
-
-@routes.get("/v1/subscriptions/{subscription}/phases")
-def list_of_subscription(call: Call, params: ListParams, subscription: str) -> dict[str, Any]:
-    """List a subscription's phases: those that ended, the one that runs, and those to come."""
-
-    def read(conn: Connection) -> dict[str, Any]:
-        found = _of_subscription(conn, call.act, subscription)
-        url = f"/v1/subscriptions/{subscription}/phases"
-        return _listing(conn, call.act, url, found, params, subscription)
-
-    return call.read(read)
+    def _page(
+        self,
+        conn: Connection,
+        call: Call,
+        params: ListParams,
+        parent: str,
+        found: Sequence[PricePhase],
+    ) -> dict[str, Any]:
+        return listing(
+            f"{self.url}/{parent}/phases",
+            params,
+            page_of(found, params),
+            lambda rows: render_many(conn, call.act, rows),
+            named="phases",
+            about={self.key: parent},
+        )
 
 
-@routes.post("/v1/subscriptions/{subscription}/phases", status=201)
-def create_of_subscription(call: Call, params: PhaseCreate, subscription: str) -> dict[str, Any]:
-    """Add a phase that is to come."""
-
-    def write(conn: Connection) -> dict[str, Any]:
-        _check_terms(params, _price_of_subscription(conn, call.act, subscription))
-        edit = Edit(added=[_from_frame(params)])
-        after = manage_phases.edit_subscription_phases(conn, call.act, subscription, edit)
-        return _added(conn, call.act, after, params.ordinal)
-
-    return call.write(write)
-
-
-@routes.get("/v1/subscriptions/{subscription}/phases/{phase}")
-def retrieve_of_subscription(call: Call, subscription: str, phase: str) -> dict[str, Any]:
-    """Retrieve a subscription's phase."""
-    return call.read(
-        lambda conn: _named(conn, call.act, _of_subscription(conn, call.act, subscription), phase)
-    )
-
-
-@routes.patch("/v1/subscriptions/{subscription}/phases/{phase}")
-def update_of_subscription(
-    call: Call, params: PhaseUpdate, subscription: str, phase: str
+def _named(
+    conn: Connection, act: Act, found: Sequence[PricePhase], phase_id: str
 ) -> dict[str, Any]:
-    """Update a phase that is to come."""
-
-    def write(conn: Connection) -> dict[str, Any]:
-        _check_terms(params, _price_of_subscription(conn, call.act, subscription))
-        edit = Edit(changed={phase: _from_frame(params)})
-        after = manage_phases.edit_subscription_phases(conn, call.act, subscription, edit)
-        return _named(conn, call.act, after, phase)
-
-    return call.write(write)
-
-
-@routes.delete("/v1/subscriptions/{subscription}/phases/{phase}")
-def delete_of_subscription(call: Call, subscription: str, phase: str) -> dict[str, Any]:
-    """Remove a phase that is to come."""
-
-    def write(conn: Connection) -> dict[str, Any]:
-        edit = Edit(removed=[phase])
-        manage_phases.edit_subscription_phases(conn, call.act, subscription, edit)
-        return _deleted(phase)
-
-    return call.write(write)
-
-
-@routes.patch("/v1/subscriptions/{subscription}/phases/bulk_update")
-def update_all_of_subscription(call: Call, params: BulkUpdate, subscription: str) -> dict[str, Any]:
-    """Update several of the phases that are to come, all or none of them."""
-
-    def write(conn: Connection) -> dict[str, Any]:
-        edit = _edit_of_all(params, _price_of_subscription(conn, call.act, subscription))
-        after = manage_phases.edit_subscription_phases(conn, call.act, subscription, edit)
-        url = f"/v1/subscriptions/{subscription}/phases"
-        return _listing(conn, call.act, url, after, ListParams(per_page=100), subscription)
-
-    return call.write(write)
-
-
-# ─── Read ────────────────────────────────────────────────────────────────────────────────────
+    """Raises ``NotFound``."""
+    for each in found:
+        if each.id == phase_id:
+            return render_many(conn, act, [each])[0]
+    raise NotFound.of("phase", phase_id)
 
 
 def _of_product(conn: Connection, act: Act, product_id: str) -> list[PricePhase]:
@@ -247,11 +175,106 @@ def _price_of_subscription(conn: Connection, act: Act, subscription_id: str) -> 
     found = subscriptions.load(conn, act.account_id, [subscription_id]).get(subscription_id)
     if found is None:
         return None
-    licences = [each.price_id for each in found.items if each.quantity is not None]
-    return catalog.find_price(conn, act.account_id, licences[0]) if licences else None
+    return catalog.find_price(conn, act.account_id, sold_item(found).price_id)
 
 
-# ─── Shapes ──────────────────────────────────────────────────────────────────────────────────
+PRODUCT = _Kind(
+    url="/v1/products",
+    key="product_id",
+    read=_of_product,
+    base=_price_of_product,
+    edit=manage_phases.edit_product_phases,
+)
+SUBSCRIPTION = _Kind(
+    url="/v1/subscriptions",
+    key="subscription_id",
+    read=_of_subscription,
+    base=_price_of_subscription,
+    edit=manage_phases.edit_subscription_phases,
+)
+
+
+# ─── Products ────────────────────────────────────────────────────────────────────────────────
+
+
+@routes.get("/v1/products/{product}/phases")
+def list_of_product(call: Call, params: ListParams, product: str) -> dict[str, Any]:
+    """List a product's phases, in the order in which they come."""
+    return PRODUCT.list(call, params, product)
+
+
+@routes.post("/v1/products/{product}/phases", status=201)
+def create_of_product(call: Call, params: PhaseCreate, product: str) -> dict[str, Any]:
+    """Add a phase to a product, for those who subscribe to it from then on."""
+    return PRODUCT.create(call, params, product)
+
+
+@routes.get("/v1/products/{product}/phases/{phase}")
+def retrieve_of_product(call: Call, product: str, phase: str) -> dict[str, Any]:
+    """Retrieve a product's phase."""
+    return PRODUCT.retrieve(call, product, phase)
+
+
+@routes.patch("/v1/products/{product}/phases/{phase}")
+def update_of_product(call: Call, params: PhaseUpdate, product: str, phase: str) -> dict[str, Any]:
+    """Update a product's phase; running subscriptions keep theirs."""
+    return PRODUCT.update(call, params, product, phase)
+
+
+@routes.delete("/v1/products/{product}/phases/{phase}")
+def delete_of_product(call: Call, product: str, phase: str) -> dict[str, Any]:
+    """Remove a product's phase; running subscriptions keep theirs."""
+    return PRODUCT.delete(call, product, phase)
+
+
+@routes.patch("/v1/products/{product}/phases/bulk_update")
+def update_all_of_product(call: Call, params: BulkUpdate, product: str) -> dict[str, Any]:
+    """Update several of a product's phases, all or none of them."""
+    return PRODUCT.update_all(call, params, product)
+
+
+# ─── Subscriptions ───────────────────────────────────────────────────────────────────────────
+
+
+@routes.get("/v1/subscriptions/{subscription}/phases")
+def list_of_subscription(call: Call, params: ListParams, subscription: str) -> dict[str, Any]:
+    """List a subscription's phases: those that ended, the one that runs, and those to come."""
+    return SUBSCRIPTION.list(call, params, subscription)
+
+
+@routes.post("/v1/subscriptions/{subscription}/phases", status=201)
+def create_of_subscription(call: Call, params: PhaseCreate, subscription: str) -> dict[str, Any]:
+    """Add a phase that is to come."""
+    return SUBSCRIPTION.create(call, params, subscription)
+
+
+@routes.get("/v1/subscriptions/{subscription}/phases/{phase}")
+def retrieve_of_subscription(call: Call, subscription: str, phase: str) -> dict[str, Any]:
+    """Retrieve a subscription's phase."""
+    return SUBSCRIPTION.retrieve(call, subscription, phase)
+
+
+@routes.patch("/v1/subscriptions/{subscription}/phases/{phase}")
+def update_of_subscription(
+    call: Call, params: PhaseUpdate, subscription: str, phase: str
+) -> dict[str, Any]:
+    """Update a phase that is to come."""
+    return SUBSCRIPTION.update(call, params, subscription, phase)
+
+
+@routes.delete("/v1/subscriptions/{subscription}/phases/{phase}")
+def delete_of_subscription(call: Call, subscription: str, phase: str) -> dict[str, Any]:
+    """Remove a phase that is to come."""
+    return SUBSCRIPTION.delete(call, subscription, phase)
+
+
+@routes.patch("/v1/subscriptions/{subscription}/phases/bulk_update")
+def update_all_of_subscription(call: Call, params: BulkUpdate, subscription: str) -> dict[str, Any]:
+    """Update several of the phases that are to come, all or none of them."""
+    return SUBSCRIPTION.update_all(call, params, subscription)
+
+
+# ─── What is asked for ───────────────────────────────────────────────────────────────────────
 
 
 def _edit_of_all(params: BulkUpdate, price: Price | None) -> Edit:
@@ -313,113 +336,3 @@ def _from_frame(params: PhaseCreate | PhaseUpdate, at: Path = ()) -> dict[str, A
             param=(*at, "period_count"),
         )
     return fields
-
-
-def of_subscriptions(
-    conn: Connection, act: Act, ids: Iterable[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """The subscriptions' phases as Frame shows them, by subscription; a constant number of
-    statements. ``current_phase`` picks the one that runs."""
-    found = price_phases.of_subscriptions(conn, act.account_id, ids)
-    rows = [each for phases in found.values() for each in phases]
-    shown = dict(zip((each.id for each in rows), render_many(conn, act, rows), strict=True))
-    return {key: [shown[each.id] for each in phases] for key, phases in found.items()}
-
-
-def current_phase(shown: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The phase that runs, of a subscription's as they are shown; None before and after them."""
-    running = [each for each in shown if each["started_at"] and not each["ended_at"]]
-    return running[-1] if running else None
-
-
-def render_many(conn: Connection, act: Act, shown: Sequence[PricePhase]) -> list[dict[str, Any]]:
-    """Many phases, with at most two statements for what they are phases of."""
-    product_ids = {each.product_id for each in shown if each.product_id}
-    products = catalog.load_products(conn, act.account_id, product_ids) if product_ids else {}
-    price_ids = {each.default_price_id for each in products.values() if each.default_price_id}
-    price_ids |= {each.base_price_id for each in shown if each.base_price_id}
-    prices = catalog.load_prices(conn, act.account_id, price_ids) if price_ids else {}
-
-    def base_of(phase: PricePhase) -> Price | None:
-        if phase.product_id is None:
-            return prices.get(phase.base_price_id or "")
-        return prices.get(products[phase.product_id].default_price_id or "")
-
-    return [to_frame(each, base_of(each), livemode=act.livemode) for each in shown]
-
-
-def to_frame(phase: PricePhase, base: Price | None, *, livemode: bool) -> dict[str, Any]:
-    """A phase, with the currency and the interval of the price that it comes before."""
-    recurrence = base.recurrence if base else None
-    return {
-        "id": phase.id,
-        "object": "subscription_phase",
-        "ordinal": phase.ordinal,
-        "name": phase.name,
-        "pricing_type": phase.pricing_type,
-        "duration_type": DurationType.INFINITE
-        if phase.period_count is None
-        else DurationType.FINITE,
-        "amount": phase.amount,
-        "amount_cents": phase.amount,
-        "currency": currency(base.currency) if base else None,
-        "discount_percentage": _number(phase.discount_percentage),
-        "period_count": phase.period_count,
-        "interval": recurrence and recurrence.interval,
-        "interval_count": recurrence and recurrence.count,
-        "phaseable_type": "Product" if phase.product_id else "Subscription",
-        "phaseable_id": phase.product_id or phase.subscription_id,
-        "product_id": phase.product_id,
-        "subscription_id": phase.subscription_id,
-        "started_at": seconds(phase.started_at),
-        "ended_at": seconds(phase.ended_at),
-        "livemode": livemode,
-        "created": seconds(phase.created_at),
-        "updated": seconds(phase.updated_at),
-    }
-
-
-def _number(number: Decimal | None) -> int | float | None:
-    """A percentage as the number that Frame's clients expect; it is only shown."""
-    if number is None:
-        return None
-    return int(number) if number == int(number) else float(number)
-
-
-def _listing(
-    conn: Connection,
-    act: Act,
-    url: str,
-    found: Sequence[PricePhase],
-    params: ListParams,
-    parent_id: str,
-) -> dict[str, Any]:
-    parent = "product_id" if url.startswith("/v1/products") else "subscription_id"
-    return listing(
-        url,
-        params,
-        page_of(found, params),
-        lambda rows: render_many(conn, act, rows),
-        named="phases",
-        about={parent: parent_id},
-    )
-
-
-def _named(
-    conn: Connection, act: Act, found: Sequence[PricePhase], phase_id: str
-) -> dict[str, Any]:
-    """Raises ``NotFound``."""
-    for each in found:
-        if each.id == phase_id:
-            return render_many(conn, act, [each])[0]
-    raise NotFound.of("phase", phase_id)
-
-
-def _added(conn: Connection, act: Act, after: Sequence[PricePhase], ordinal: int) -> dict[str, Any]:
-    """The one with the ordinal that was asked for, which no other has."""
-    [added] = [each for each in after if each.ordinal == ordinal]
-    return render_many(conn, act, [added])[0]
-
-
-def _deleted(phase_id: str) -> dict[str, Any]:
-    return {"id": phase_id, "object": "subscription_phase", "deleted": True}

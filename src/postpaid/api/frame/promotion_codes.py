@@ -199,12 +199,6 @@ def render_many(conn: Connection, act: Act, shown: Sequence[PromotionCode]) -> l
 
 def to_frame(code: PromotionCode, coupon: Coupon, owner: Owner, act: Act) -> dict[str, Any]:
     """A promotion code, and whether it can be redeemed now."""
-    most, times = code.max_redemptions, code.times_redeemed
-    left = [
-        each.max_redemptions - each.times_redeemed
-        for each in (code, coupon)
-        if each.max_redemptions is not None
-    ]
     return {
         "id": code.id,
         "object": "promotion_code",
@@ -214,15 +208,15 @@ def to_frame(code: PromotionCode, coupon: Coupon, owner: Owner, act: Act) -> dic
         **owner.keys,
         "active": code.active,
         "first_time_transaction": code.first_time_transaction,
-        "max_redemptions": most,
+        "max_redemptions": code.max_redemptions,
         "max_customer_redemptions": code.max_customer_redemptions,
-        "times_redeemed": times,
-        "remaining_redemptions": min(left, default=None),
+        "times_redeemed": code.times_redeemed,
+        "remaining_redemptions": code.redemptions_left(coupon),
         "minimum_amount_cents": code.minimum_amount,
         "minimum_amount_currency": code.minimum_amount_currency,
         "expires_at": seconds(code.expires_at),
-        "is_expired": code.expires_at is not None and code.expires_at <= act.now,
-        "is_maxed_out": most is not None and times >= most,
+        "is_expired": code.is_expired(act.now),
+        "is_maxed_out": code.is_used_up,
         "is_redeemable": code.is_active(coupon, act.now),
         "is_customer_specific": code.customer_id is not None,
         "metadata": dict(code.metadata),

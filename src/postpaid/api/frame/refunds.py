@@ -18,10 +18,10 @@ from postpaid.billing.ask_refunds import ask_refunds
 from postpaid.billing.perform import Act
 from postpaid.billing.refund import NewRefund
 from postpaid.core.errors import InvalidRequest
+from postpaid.core.payment_intents import attempt_id_of
 from postpaid.core.refunds import Refund, RefundReason
 from postpaid.storage import refunds
 from postpaid.storage.database import Connection
-from postpaid.storage.payments import attempt_id_of
 
 routes = Routes("Refunds")
 

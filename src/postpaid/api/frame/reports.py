@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
 from pydantic import Field
 
 from postpaid.api.frame.meters import shown_aggregation
-from postpaid.api.frame.pages import page_of
+from postpaid.api.frame.pages import meta, page_of
 from postpaid.api.frame.params import FrameParams, ListParams, Payer, When, through
 from postpaid.api.frame.routes import Call, Routes
 from postpaid.api.frame.shapes import Owner, currency, decimal_string, owners
 from postpaid.api.instants import iso
 from postpaid.api.params import Id
 from postpaid.billing.perform import Act
-from postpaid.billing.report_usage import MeterReport, Used, report_subscription, report_usage
+from postpaid.billing.report_usage import MeterReport, added, report_subscription, report_usage
 from postpaid.core.errors import InvalidRequest, NotFound
-from postpaid.core.money import EXACT
 from postpaid.storage import meters
 from postpaid.storage.database import Connection
 from postpaid.storage.meters import Meter
@@ -71,7 +70,7 @@ def customer_report(call: Call, params: CustomerReport) -> dict[str, Any]:
         return {
             "customer": owner.customer,
             **({"account": owner.account} if owner.is_account else {}),
-            "usage": decimal_string(_added(each.quantity for each in found)),
+            "usage": decimal_string(added(found)),
             "livemode": call.act.livemode,
             "aggregated_usage": [to_frame(each.meter, each.quantity) for each in found],
         }
@@ -101,13 +100,7 @@ def event_report(call: Call, params: EventReport, event_name: str) -> dict[str, 
                 }
                 for each in page.rows
             ],
-            "meta": {
-                "page": params.page,
-                "url": f"{URL}/event/{event_name}",
-                "has_more": page.has_more,
-                "prev": params.page - 1 if params.page > 1 else None,
-                "next": params.page + 1 if page.has_more else None,
-            },
+            "meta": meta(f"{URL}/event/{event_name}", params, has_more=page.has_more),
             "livemode": call.act.livemode,
         }
 
@@ -124,7 +117,7 @@ def events_report(call: Call, params: EventsReport) -> dict[str, Any]:
         return {
             "object": "billing_report",
             **_span(params),
-            "usage": decimal_string(_added(each.quantity for each in found)),
+            "usage": decimal_string(added(found)),
             "aggregated_usage": [_total_to_frame(each) for each in found],
             "livemode": call.act.livemode,
         }
@@ -150,8 +143,8 @@ def subscription_report(call: Call, params: SubscriptionReport) -> dict[str, Any
             **owner[found.subscription.customer_id].keys,
             "from": iso(found.start),
             "to": iso(found.end),
-            "usage": decimal_string(_added(each.quantity for each in found.used)),
-            "amount_cents": _amount(found.used),
+            "usage": decimal_string(added(found.used)),
+            "amount_cents": found.amount,
             "currency": currency(found.subscription.currency),
             "aggregated_usage": [
                 to_frame(each.meter, each.quantity)
@@ -212,15 +205,3 @@ def _span(span: Span) -> dict[str, Any]:
         "from": None if span.from_ is None else iso(span.from_),
         "to": None if span.to is None else iso(span.to),
     }
-
-
-def _added(quantities: Iterable[Decimal]) -> Decimal:
-    with localcontext(EXACT):
-        return sum(quantities, Decimal(0))
-
-
-def _amount(used: Sequence[Used]) -> int | None:
-    """What it all comes to, where it is of one currency."""
-    if len({each.currency for each in used} - {None}) > 1:
-        return None
-    return sum(each.amount for each in used if each.amount is not None)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from postpaid.core.money import plain
 from postpaid.storage import customers
 from postpaid.storage.customers import Customer
@@ -17,6 +19,11 @@ def decimal_string(number: Decimal | int) -> str:
     """``"18000.0"``, ``"0.01"``: never without a fraction."""
     text = plain(Decimal(number))
     return text if "." in text else f"{text}.0"
+
+
+def number(value: Decimal) -> int | msgspec.Raw:
+    """As a number, exact, and not as text: so Frame writes usage in events, and percentages."""
+    return int(value) if value == int(value) else msgspec.Raw(plain(value))
 
 
 def currency(code: str | None) -> str | None:

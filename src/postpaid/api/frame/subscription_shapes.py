@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from postpaid.api.frame import phases
+from postpaid.api.frame import phase_shapes
+from postpaid.api.frame.phase_shapes import ShownPhases
 from postpaid.api.frame.shapes import Owner, currency, decimal_string, owners
 from postpaid.api.instants import seconds
 from postpaid.billing.change_plan import scheduled_changes
@@ -14,7 +15,7 @@ from postpaid.billing.perform import Act
 from postpaid.billing.price_plans import price_plans
 from postpaid.core.catalog import Price
 from postpaid.core.errors import NotFound
-from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus
+from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus, charge_id_of
 from postpaid.core.plans import (
     ScheduledChange,
     Settlement,
@@ -61,7 +62,7 @@ def render_many(conn: Connection, act: Act, shown: Sequence[Subscription]) -> li
     }
     changes = scheduled_changes(conn, act, shown)
     amounts = price_plans(conn, act, shown)
-    terms = phases.of_subscriptions(conn, act, [each.id for each in shown])
+    terms = phase_shapes.of_subscriptions(conn, act, [each.id for each in shown])
     return [
         to_frame(
             each,
@@ -85,7 +86,7 @@ def to_frame(
     intent: PaymentIntent | None,
     change: ScheduledChange | None,
     effective_amount: int,
-    shown_phases: list[dict[str, Any]],
+    shown_phases: ShownPhases,
     livemode: bool,
 ) -> dict[str, Any]:
     """A subscription: what it sells is the plan, which of several items is the first licence."""
@@ -110,9 +111,9 @@ def to_frame(
         "ended_at": seconds(subscription.ended_at),
         "paused_at": seconds(subscription.paused_at),
         "resume_at": seconds(subscription.resumes_at),
-        "phases": shown_phases,
-        "has_phases": bool(shown_phases),
-        "current_phase": phases.current_phase(shown_phases),
+        "phases": shown_phases.all,
+        "has_phases": bool(shown_phases.all),
+        "current_phase": shown_phases.current,
         "effective_amount": effective_amount,
         "effective_interval": shown_plan["interval"],
         "effective_interval_count": shown_plan["interval_count"],
@@ -159,7 +160,7 @@ def _charge_of(intent: PaymentIntent | None) -> str | None:
         return None
     if intent.status == PaymentIntentStatus.REQUIRES_ACTION:
         return None
-    return intent.latest_attempt_id.replace("pa_", "ch_", 1)
+    return charge_id_of(intent.latest_attempt_id)
 
 
 def _scheduled_to_frame(change: ScheduledChange, *, livemode: bool) -> dict[str, Any]:

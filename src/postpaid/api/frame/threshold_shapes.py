@@ -7,13 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
-from postpaid.api.frame.shapes import decimal_string, owners
+from postpaid.api.frame.shapes import decimal_string, number, owners
 from postpaid.api.instants import seconds
 from postpaid.billing.perform import Act
 from postpaid.core.alerts import TriggeredAlert
-from postpaid.core.money import plain
 from postpaid.core.usage_quotas import ReachedQuota, UsageQuota
 from postpaid.storage import meters
 from postpaid.storage.database import Connection
@@ -128,8 +125,3 @@ def _report(
         "percentage": None if percentage is None else number(percentage),
         "created": seconds(created_at),
     }
-
-
-def number(value: Decimal) -> int | msgspec.Raw:
-    """As a number, exact, and not as text: so Frame writes these."""
-    return int(value) if value == int(value) else msgspec.Raw(plain(value))

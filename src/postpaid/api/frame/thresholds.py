@@ -11,6 +11,7 @@ import msgspec
 from annotated_types import Len
 from pydantic import AfterValidator
 
+from postpaid.api.frame.naming import in_frames_words
 from postpaid.api.frame.pages import listing
 from postpaid.api.frame.params import ListParams, Metadata, Payer, merge_metadata
 from postpaid.api.frame.products import recurring_interval
@@ -21,7 +22,7 @@ from postpaid.api.params import AMOUNT_MAX, Dec, Id, Integer, Text, Unsettable, 
 from postpaid.billing import set_quotas
 from postpaid.billing.perform import Act
 from postpaid.billing.set_quotas import NewQuota
-from postpaid.billing.stand_in_quotas import Stood, stand
+from postpaid.billing.stand_in_quotas import Accumulated, Stood, accumulate, stand_in_all
 from postpaid.core.errors import NotFound
 from postpaid.core.usage_quotas import (
     PERCENT_MAX,
@@ -29,7 +30,6 @@ from postpaid.core.usage_quotas import (
     PERCENTS_MAX,
     UsageQuota,
     percentage,
-    quota_of,
 )
 from postpaid.core.values import replace
 from postpaid.storage import customers, meters, usage_quotas
@@ -40,6 +40,7 @@ routes = Routes("Thresholds")
 
 URL = "/v1/billing/thresholds"
 SECOND = timedelta(seconds=1)
+NAMES = {"UsageQuota": "threshold", "amount": "amount_cents"}
 
 
 def _positive(value: Decimal | None) -> Decimal | None:
@@ -86,9 +87,10 @@ def create(call: Call, params: ThresholdCreate) -> dict[str, Any]:
         percents=PERCENTS if params.percentages is None else params.percentages,
         metadata=merge_metadata({}, params.metadata),
     )
-    return call.write(
-        lambda conn: _shown(conn, call.act, set_quotas.set_quota(conn, call.act, asked))
-    )
+    with in_frames_words(NAMES):
+        return call.write(
+            lambda conn: _shown(conn, call.act, set_quotas.set_quota(conn, call.act, asked))
+        )
 
 
 @routes.get(URL + "/{threshold}")
@@ -130,11 +132,12 @@ def update(call: Call, params: ThresholdUpdate, threshold: str) -> dict[str, Any
     def change(before: UsageQuota) -> UsageQuota:
         return replace(before, **_from_frame(params, before.metadata))
 
-    return call.write(
-        lambda conn: _shown(
-            conn, call.act, set_quotas.change_quota(conn, call.act, threshold, change)
-        )
-    )
+    def write(conn: Connection) -> dict[str, Any]:
+        changed = set_quotas.change_quota(conn, call.act, threshold, change)
+        return _shown(conn, call.act, changed)
+
+    with in_frames_words(NAMES):
+        return call.write(write)
 
 
 @routes.delete(URL + "/{threshold}")
@@ -145,14 +148,16 @@ def delete(call: Call, threshold: str) -> dict[str, Any]:
         set_quotas.remove_quota(conn, call.act, threshold)
         return {"id": threshold, "object": "billing_threshold", "deleted": True}
 
-    return call.write(write)
+    with in_frames_words(NAMES):
+        return call.write(write)
 
 
 @routes.get("/v1/billing/report/threshold_progress")
 def progress(call: Call, params: ProgressQuery) -> dict[str, Any]:
     """How much of its threshold a customer has used in its window.
 
-    Of several it is the one that most is used of; all are under ``thresholds`` (ours).
+    Of several it is the one that most is used of; all are under ``thresholds`` (ours). Without any
+    it is what has come together so far, towards nothing.
     """
 
     def read(conn: Connection) -> dict[str, Any]:
@@ -162,22 +167,13 @@ def progress(call: Call, params: ProgressQuery) -> dict[str, Any]:
         if found is None or found.deleted_at is not None:
             raise NotFound.of("customer", owner_id, param="customer")
         meter_id = _meter_id(conn, act, params.event_name)
-        quotas = usage_quotas.load_watching(
-            conn, act.account_id, [owner_id], None if meter_id is None else [meter_id]
-        )
-        pairs = {(owner_id, each.meter_id) for each in quotas}
-        counting = {pair: quota for pair in pairs if (quota := quota_of(quotas, *pair))}
-        if params.threshold is not None:
-            counting = {pair: it for pair, it in counting.items() if it.id == params.threshold}
-        if not counting:
-            raise NotFound(f"There is no threshold for '{owner_id}'.", param="customer")
-        stood = stand(conn, act, sorted(counting))
-        reports = sorted(
-            ((quota, stood[pair]) for pair, quota in sorted(counting.items())),
-            key=lambda each: percentage(each[0], each[1].standing) or Decimal(0),
-            reverse=True,
-        )
-        rendered = [_progress(act, found, quota, it) for quota, it in reports]
+        stood = stand_in_all(conn, act, owner_id, meter_id=meter_id, quota_id=params.threshold)
+        if not stood and params.threshold is not None:
+            raise NotFound.of("threshold", params.threshold, param="threshold")
+        if not stood:
+            so_far = accumulate(conn, act, owner_id, meter_id)
+            return _without(act, found, so_far, params.event_name) | {"thresholds": []}
+        rendered = [_progress(act, found, quota, each) for quota, each in stood]
         return rendered[0] | {"thresholds": rendered}
 
     return call.read(read)
@@ -217,21 +213,42 @@ def _progress(act: Act, customer: Customer, quota: UsageQuota, stood: Stood) -> 
     """Progress towards one threshold; in units, where the threshold is, it is ours."""
     standing = stood.standing
     used = percentage(quota, standing)
-    cycle = recurring_interval(stood.recurrence) if stood.recurrence else "monthly"
-    return {
-        "object": "threshold_progress",
-        "accumulated_amount_cents": standing.amount,
+    so_far = Accumulated(
+        start_at=standing.start_at,
+        end_at=standing.end_at,
+        subscription_id=standing.subscription_id,
+        recurrence=stood.recurrence,
+        quantity=standing.quantity,
+        amount=standing.amount,
+        currency=standing.currency,
+    )
+    return _without(act, customer, so_far, stood.meter.event_name) | {
         "threshold_amount_cents": quota.amount,
         "threshold_percentage": None if used is None else msgspec.Raw(decimal_string(used)),
-        "accumulated_usage": decimal_string(standing.quantity),
         "threshold_quantity": None if quota.quantity is None else decimal_string(quota.quantity),
-        "oldest_pending_charge_at": None,
-        "period_start": _iso(standing.start_at),
-        "period_end": _iso(standing.end_at - SECOND),
-        "billing_cycle": cycle,
         "threshold": quota.id,
-        "event_name": stood.meter.event_name,
-        "subscription": standing.subscription_id,
+    }
+
+
+def _without(
+    act: Act, customer: Customer, so_far: Accumulated, event_name: str | None
+) -> dict[str, Any]:
+    """What has come together, without a threshold that it would be near to."""
+    recurrence = so_far.recurrence
+    return {
+        "object": "threshold_progress",
+        "accumulated_amount_cents": so_far.amount,
+        "threshold_amount_cents": None,
+        "threshold_percentage": None,
+        "accumulated_usage": decimal_string(so_far.quantity),
+        "threshold_quantity": None,
+        "oldest_pending_charge_at": None,
+        "period_start": _iso(so_far.start_at),
+        "period_end": _iso(so_far.end_at - SECOND),
+        "billing_cycle": recurring_interval(recurrence) if recurrence else "monthly",
+        "threshold": None,
+        "event_name": event_name,
+        "subscription": so_far.subscription_id,
         **owner(customer).keys,
         "livemode": act.livemode,
     }

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from annotated_types import MaxLen
 
 from postpaid.api.frame import intents
-from postpaid.api.frame.charge_intents import Anything, ChargedAmount, Description
-from postpaid.api.frame.intents import Shown, Standing, find, shown_many
+from postpaid.api.frame.charge_intents import Anything, Description
+from postpaid.api.frame.intents import Shown, Status, find, shown_many
 from postpaid.api.frame.pages import listing
 from postpaid.api.frame.params import FrameParams, ListParams, Metadata, Payer, merge_metadata
 from postpaid.api.frame.routes import Call, Routes
 from postpaid.api.instants import seconds
-from postpaid.api.params import Boolean, Currency, Id, Text
+from postpaid.api.params import Boolean, ChargedAmount, Currency, Id, Text
 from postpaid.billing.manage_payment_intents import NewPaymentIntent
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest
@@ -34,10 +34,10 @@ NAMES = {
 
 # What has not come yet is pending, whatever it waits for (Frame).
 STATUSES = {
-    Standing.SUCCEEDED: "succeeded",
-    Standing.FAILED: "failed",
-    Standing.CANCELED: "canceled",
-    Standing.REFUNDED: "reversed",
+    Status.SUCCEEDED: "succeeded",
+    Status.FAILED: "failed",
+    Status.CANCELED: "canceled",
+    Status.REFUNDED: "reversed",
 }
 OTHERWISE = "pending"
 
@@ -149,7 +149,7 @@ def to_frame(shown: Shown, *, livemode: bool) -> dict[str, Any]:
         "amount": intent.amount,
         "amount_refunded": shown.latest.amount_refunded if shown.latest else 0,
         "currency": intent.currency,
-        "status": STATUSES.get(shown.standing, OTHERWISE),
+        "status": STATUSES.get(shown.status, OTHERWISE),
         "platform_fee": 0,
         "frame_fee": 0,
         "total_fees": 0,

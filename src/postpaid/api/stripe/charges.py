@@ -15,11 +15,12 @@ from postpaid.api.stripe.payment_methods import OTHER_TYPES
 from postpaid.api.stripe.routes import Call, Routes
 from postpaid.billing.perform import Act
 from postpaid.core.errors import NotFound
+from postpaid.core.payment_intents import attempt_id_of
 from postpaid.storage import payment_methods, payments
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows
 from postpaid.storage.payment_methods import PaymentMethod
-from postpaid.storage.payments import REACHED, AttemptStatus, PaymentAttempt, attempt_id_of
+from postpaid.storage.payments import REACHED, AttemptStatus, PaymentAttempt
 
 routes = Routes("Charges")
 

@@ -102,6 +102,7 @@ def list_(call: Call, params: EventList) -> dict[str, Any]:
             created_from=created_from,
             created_before=created_before,
             delivered=params.delivery_success,
+            facade=Facade.STRIPE,
         )
         shown = to_stripe(conn, call.act, found.rows)
         return listing("/v1/events", Rows(shown, found.has_more), lambda each: each)
@@ -217,7 +218,9 @@ def to_stripe(conn: Connection, act: Act, shown: Sequence[Event]) -> list[dict[s
         rendered = kind.render(conn, act, former)
         before |= {event.id: each for event, each in zip(changed, rendered, strict=True)}
 
-    pending = deliveries.pending_counts(conn, act.account_id, [event.id for event in shown])
+    pending = deliveries.pending_counts(
+        conn, act.account_id, [event.id for event in shown], facade=Facade.STRIPE
+    )
     return [
         {
             "id": event.id,

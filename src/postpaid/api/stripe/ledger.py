@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from postpaid.api.instants import seconds
 from postpaid.api.params import Currency, Id, Params, TimeRange, Timestamp, TimeZone
@@ -15,6 +14,7 @@ from postpaid.api.stripe.routes import Call, Routes
 from postpaid.core.calendar_windows import months_between
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.ledger import LedgerAccount, LedgerKind
+from postpaid.core.periods import zone_called
 from postpaid.storage import accounts, ledger, ledger_reports
 from postpaid.storage.database import Connection
 from postpaid.storage.ledger import PostedEntry, PostedTransaction
@@ -169,8 +169,7 @@ def _months(
     conn: Connection, account_id: int, params: RevenueSchedule
 ) -> Sequence[tuple[datetime, datetime]]:
     name = params.time_zone or accounts.time_zone(conn, account_id)
-    zone = UTC if name == "UTC" else ZoneInfo(name)
-    return list(months_between(params.start, params.end, zone))
+    return list(months_between(params.start, params.end, zone_called(name)))
 
 
 # ─── Shapes ──────────────────────────────────────────────────────────────────────────────────

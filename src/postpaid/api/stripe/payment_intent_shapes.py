@@ -13,7 +13,7 @@ from postpaid.api.stripe.intent_parts import (
     next_action_to_stripe,
 )
 from postpaid.billing.perform import Act
-from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus
+from postpaid.core.payment_intents import PaymentIntent, PaymentIntentStatus, charge_id_of
 from postpaid.storage import payment_intents
 from postpaid.storage.database import Connection
 from postpaid.storage.payment_methods import PaymentMethod
@@ -56,7 +56,7 @@ def to_stripe(
         "last_payment_error": _error(intent, failed, livemode=livemode),
         "latest_charge": None
         if attempt_id is None or intent.status == PaymentIntentStatus.REQUIRES_ACTION
-        else attempt_id.replace("pa_", "ch_", 1),
+        else charge_id_of(attempt_id),
         "livemode": livemode,
         "managed_payments": None,
         "metadata": dict(intent.metadata),
@@ -101,7 +101,7 @@ def _error(
     if intent.last_error is None:
         return None
     shown = error_to_stripe(intent.last_error, failed, livemode=livemode)
-    return shown | {"charge": str(intent.last_error["attempt_id"]).replace("pa_", "ch_", 1)}
+    return shown | {"charge": charge_id_of(intent.last_error["attempt_id"])}
 
 
 @loader("payment_intent")

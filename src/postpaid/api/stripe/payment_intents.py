@@ -9,9 +9,9 @@ from pydantic import BeforeValidator
 
 from postpaid.api.params import (
     Boolean,
+    ChargedAmount,
     Currency,
     Id,
-    Integer,
     ListOf,
     Metadata,
     Params,
@@ -46,8 +46,6 @@ from postpaid.storage.paging import Rows
 
 routes = Routes("Payment intents")
 
-AMOUNT_MAX = 99_999_999  # Stripe: eight digits
-
 SEARCHED: Mapping[str, Kind] = {
     "amount": "number",
     "created": "number",
@@ -70,7 +68,6 @@ def _off_session(value: Any) -> bool:
 OffSession = Annotated[bool, BeforeValidator(_off_session)]
 Types = ListOf[Annotated[str, Text(50)]]
 FutureUsage = Literal["off_session", "on_session"]
-ChargedAmount = Annotated[int, Integer(1, AMOUNT_MAX)]
 Description = Annotated[str, Text(1000)]
 Url = Annotated[str, Text(2048)]
 

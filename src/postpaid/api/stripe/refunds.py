@@ -15,12 +15,12 @@ from postpaid.billing.ask_refunds import ask_refunds
 from postpaid.billing.perform import Act
 from postpaid.billing.refund import NewRefund
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest, NotFound
+from postpaid.core.payment_intents import attempt_id_of
 from postpaid.core.refunds import Refund, RefundReason, RefundStatus
 from postpaid.core.values import replace
 from postpaid.storage import refunds
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Rows
-from postpaid.storage.payments import attempt_id_of
 
 routes = Routes("Refunds")
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from itertools import islice
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 from annotated_types import MaxLen
@@ -23,6 +22,7 @@ from postpaid.core.calendar_windows import Step, is_boundary, windows_between
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.metering import aggregated
 from postpaid.core.money import plain
+from postpaid.core.periods import zone_called
 from postpaid.storage import customers, meters, usage_readings, usage_totals
 from postpaid.storage.database import Connection
 from postpaid.storage.meters import Meter
@@ -142,7 +142,7 @@ def _zone(params: SummaryList) -> tzinfo:
             "database, like Europe/Berlin.",
             param="time_zone",
         )
-    return UTC if params.time_zone == "UTC" else ZoneInfo(params.time_zone)
+    return zone_called(params.time_zone)
 
 
 def _check_dimensions(params: SummaryList, meter: Meter) -> None:
