@@ -15,7 +15,13 @@ def serve(app: FastAPI) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False))
+        config = uvicorn.Config(
+            app,
+            log_level="critical",
+            access_log=False,
+            timeout_keep_alive=120,  # a busy machine is slow to use a connection again
+        )
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

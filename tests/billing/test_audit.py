@@ -104,6 +104,24 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
         {3, 32},
         "UPDATE invoice_lines SET credits = '{\"cbtxn_1\": 5}' WHERE {mine} AND meter_id IS NULL",
     ),
+    "a window that no invoice bills": (
+        {51},
+        "INSERT INTO billed_windows (account_id, series_id, start_at, end_at, price_id)"
+        " SELECT s.account_id, s.series_id, '2026-01-01', '2026-01-02', min(p.id) FROM usage_series s"
+        " JOIN prices p ON p.account_id = s.account_id WHERE s.{mine}"
+        " GROUP BY s.account_id, s.series_id",
+    ),
+    "a window that no line bills": (
+        {52},
+        "WITH w AS (INSERT INTO billed_windows (account_id, series_id, start_at, end_at, price_id)"
+        " SELECT s.account_id, min(s.series_id), '2026-01-01', '2026-01-02', min(p.id)"
+        " FROM usage_series s JOIN prices p ON p.account_id = s.account_id WHERE s.{mine}"
+        " GROUP BY s.account_id RETURNING *)"
+        " INSERT INTO window_billings (account_id, obligation, invoice_id, series_id, start_at,"
+        " end_at, quantity, amount) SELECT w.account_id, 'usage/none', min(i.id), w.series_id,"
+        " w.start_at, w.end_at, 1, 1 FROM w JOIN invoices i ON i.account_id = w.account_id"
+        " GROUP BY w.account_id, w.series_id, w.start_at, w.end_at",
+    ),
     "a credit note that is none": (
         {33},
         "UPDATE invoices SET post_payment_credits = 5 WHERE {mine}",
@@ -341,6 +359,7 @@ def test_the_audit_names_what_was_billed_twice(fresh_database_url: str) -> None:
 
 def test_every_check_finds_something() -> None:
     found = {invariant for invariants, _ in CORRUPTIONS.values() for invariant in invariants}
+    found |= {53}  # which tests/billing/test_draw_units.py corrupts
     assert {check.invariant for check in CHECKS} | {13} == found
 
 
