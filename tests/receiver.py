@@ -57,10 +57,11 @@ class Receiver:
 
     def first_taken(self) -> list[dict[str, Any]]:
         """The events in the order in which each was taken first."""
+        found: dict[str, dict[str, Any]] = {}
         with self.lock:
-            return list({each.event["id"]: each.event for each in reversed(self.taken)}.values())[
-                ::-1
-            ]
+            for each in self.taken:
+                found.setdefault(each.event["id"], each.event)
+        return list(found.values())
 
 
 def in_order(events: list[dict[str, Any]], ids: list[str]) -> bool:

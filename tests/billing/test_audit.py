@@ -107,8 +107,8 @@ CORRUPTIONS: dict[str, tuple[set[int], str]] = {
     "a window that no invoice bills": (
         {51},
         "INSERT INTO billed_windows (account_id, series_id, start_at, end_at, price_id)"
-        " SELECT s.account_id, s.series_id, '2026-01-01', '2026-01-02', min(p.id) FROM usage_series s"
-        " JOIN prices p ON p.account_id = s.account_id WHERE s.{mine}"
+        " SELECT s.account_id, s.series_id, '2026-01-01', '2026-01-02', min(p.id)"
+        " FROM usage_series s JOIN prices p ON p.account_id = s.account_id WHERE s.{mine}"
         " GROUP BY s.account_id, s.series_id",
     ),
     "a window that no line bills": (

@@ -117,4 +117,4 @@ def test_the_audit_finds(world: World, corruption: str) -> None:
         for row in finding.rows
         if row[0] == world.act.account_id
     }
-    assert found == {32}
+    assert found == {53}

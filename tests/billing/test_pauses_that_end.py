@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from all_at_once import all_at_once
 from postpaid.billing.decide_pause import Pause, Resumption
 from postpaid.billing.pass_time import close_due_periods
 from postpaid.billing.pause import pause, resume, resume_due
@@ -49,3 +50,27 @@ def test_what_was_resumed_by_hand_or_is_set_aside_is_left_alone(database: Databa
     assert resume_due(database, world.at(RESUMES), RESUMES) == 0
     statuses = [each.status.value for each in world.subscriptions()]
     assert sorted(statuses) == ["active", "paused"]
+
+
+def test_workers_and_a_person_resume_each_once(database: Database) -> None:
+    """Three workers and who resumes by hand, at the same moment: every period is billed once."""
+    world = make_world(database, 12)
+    with database.transaction() as conn:
+        for each in world.subscription_ids:
+            pause(conn, world.at(START + HOUR), each, Pause(resumes_at=RESUMES))
+    before = len(world.invoices())
+
+    def worker() -> int:
+        return resume_due(database, world.at(RESUMES), RESUMES)
+
+    def by_hand() -> None:
+        with database.transaction() as conn:
+            resume(conn, world.at(RESUMES), world.subscription_ids[5], Resumption())
+
+    all_at_once([worker, worker, by_hand, worker])
+    worker()  # who was skipped because another held it
+    assert {each.status for each in world.subscriptions()} == {SubscriptionStatus.ACTIVE}
+    assert {item.period_start for each in world.subscriptions() for item in each.items} == {RESUMES}
+    made = world.invoices()[before:]
+    assert len(made) == len({each.subscription_id for each in made}) == 12
+    assert world.findings() == []

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from postpaid import ids
 from postpaid.api.frame.event_shapes import to_frame
 from postpaid.billing import manage_webhook_endpoints
-from postpaid.billing.announce import announce, customer_updated
+from postpaid.billing.announce import Announcement, announce, customer_updated
 from postpaid.billing.deliver import Telling
 from postpaid.billing.tell import Recorded, in_codes
 from postpaid.core.deliveries import EndpointStatus, Facade, Payload
+from postpaid.core.invoicing import BillingReason
 from postpaid.core.values import replace
 from postpaid.storage import customers, events
 from postpaid.storage.database import Connection, Database
@@ -109,6 +110,33 @@ def test_who_pays_is_read_once_and_only_for_frames_endpoints(database: Database)
     assert told(world, frames) == [
         ("customer.updated", each) for each in (world.customer_ids[0], *sorted(world.customer_ids))
     ]
+
+
+def test_what_came_of_invoices_costs_one_statement_more_where_frame_listens(
+    database: Database,
+) -> None:
+    """Be it renewals, beginnings or billing invoices; and none where nobody of Frame's listens."""
+    world = make_world(database, 4)
+    world.pass_time(END)
+    world.pass_time(END + 2 * HOUR)
+    renewal, *others = (replace(each, lines=()) for each in world.invoices())
+    billing = replace(others[0], bills_usage=True, billing_reason=BillingReason.MANUAL)
+    said = [
+        Announcement(kind, "invoice", each.id, each)
+        for each in (renewal, billing, others[1])
+        for kind in ("invoice.finalized", "invoice.paid", "invoice.payment_failed")
+    ]
+
+    def statements() -> list[str]:
+        with database.transaction() as conn, counted(conn) as found:
+            announce(conn, world.act, said)
+        return [each.split(maxsplit=1)[0] + each.split()[1] for each in found]
+
+    assert statements() == ["COPYevents", "SELECTid,"]
+    listen(world, Facade.STRIPE, "*")
+    assert statements() == ["COPYevents", "SELECTid,", "COPYwebhook_deliveries"]
+    listen(world, Facade.FRAME, "*")
+    assert len(statements()) == 4
 
 
 def test_each_code_waits_for_what_it_shows(database: Database) -> None:

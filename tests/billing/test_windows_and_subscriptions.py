@@ -25,7 +25,7 @@ from postpaid.core.metering import Aggregation
 from postpaid.core.pricing import Model
 from postpaid.core.subscriptions import CollectionMethod
 from postpaid.core.values import replace
-from postpaid.storage import catalog, customers, invoices, subscriptions, unit_credits
+from postpaid.storage import catalog, customers, invoices, subscriptions, thresholds, unit_credits
 from postpaid.storage.database import Database
 from world import START, World, make_world
 
@@ -155,6 +155,23 @@ def test_a_subscription_that_a_schedule_begins_late_bills_what_is_left(world: Wo
     end(world, begun.subscription_id, 3, invoice_now=True)
     assert [line.quantity for line in world.invoices()[-1].lines if line.meter_id] == [2]
     assert refused(world, 0, 3, now=4) == "usage_already_billed"
+
+
+def test_what_is_used_after_a_threshold_was_reached_and_the_end_is_billed_by_windows(
+    world: World,
+) -> None:
+    """A threshold's invoice is of a whole period, of which the end may never come."""
+    running = begin(world, 1, limits={"threshold_amount": 50})
+    use(world, 10, 1.5)
+    with world.database.transaction() as conn:
+        thresholds.insert_many(conn, world.act.account_id, [running])
+    world.pass_time(START + 1.75 * DAY)
+    [billed] = [each for each in world.invoices() if each.subscription_id == running]
+    assert [line.quantity for line in billed.lines if line.meter_id] == [10]
+    end(world, running, 2, invoice_now=False)
+    use(world, 3, 2.5)
+    assert bill(world, 0, 3, now=3) == 30
+    assert refused(world, 0, 3, now=3) == "usage_already_billed"
 
 
 # ─── Revisions ───────────────────────────────────────────────────────────────────────────────

@@ -491,7 +491,8 @@ def test_clients_that_bill_overlapping_windows_at_once_bill_everything_once(
             start = chance.randrange(200)
             bill(start, chance.randrange(start + 1, 201))
 
-    all_at_once([lambda number=number: client(number) for number in range(5)])  # type: ignore[misc]
+    clients = [lambda number=number: client(number) for number in range(5)]  # type: ignore[misc]
+    assert all_at_once(clients) == [None] * 5
     bill(0, 200)
     assert not bill(0, 200)
     with database.connection() as conn:

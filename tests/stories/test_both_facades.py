@@ -375,7 +375,7 @@ class FrameShop(Shop):
         return invoice
 
     def pay(self, invoice: str) -> None:
-        self.frame.post(f"/v1/invoices/{invoice}/pay")
+        self.frame.post(f"/v1/invoices/{invoice}/pay", {"payment_method": self.method})
 
     def _drafted(self, customer: str, amount: int, quantity: int, **terms: Any) -> str:
         product = self.frame.post(

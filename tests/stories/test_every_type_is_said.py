@@ -10,6 +10,9 @@ from typing import Any, TypeAlias
 import pytest
 from town import DAY, HOUR, MONTH_BEGINS, Town
 
+from frame_client import Frame
+from postpaid.core.frame_events import CODES
+
 FEBRUARY = MONTH_BEGINS + 31 * DAY
 PAGE = Path(__file__).parents[2] / "docs" / "api" / "events.md"
 
@@ -467,7 +470,8 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("kind", sorted(STORIES))
-def test_it_is_said_once(town: Town, kind: str) -> None:
+def test_it_is_said_once(town: Town, frame: Frame, kind: str) -> None:
+    """And in Frame's words, where it has any, it is told by each code once, and can be shown."""
     story, former = STORIES[kind]
     act = story(town)
     heard = {each.id for each in town.events()}
@@ -476,6 +480,9 @@ def test_it_is_said_once(town: Town, kind: str) -> None:
     assert len(said) == 1
     previous = said[0].to_dict()["data"].get("previous_attributes")
     assert seen(previous, former) == former
+    told = [each["id"] for each in frame.get("/v1/events", per_page=100)["data"]]
+    codes = [each.partition("-")[2].replace("-", ".") for each in told]
+    assert (len(set(told)), set(codes) - CODES) == (len(told), set())
 
 
 def seen(actual: Any, expected: Any) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from town import HOUR, Town, at
 
+from all_at_once import all_at_once
 from frame_client import Frame, FrameError
 
 JANUARY, FEBRUARY, MARCH = at("2026-01-01"), at("2026-02-01"), at("2026-03-01")
@@ -364,3 +366,45 @@ def test_phases_keep_to_the_month_ends_of_an_anchor_agreed_through_stripe(
         (1000, at("2026-06-30 01:30:00")),
         (1000, at("2026-07-31 01:30:00")),
     ]
+
+
+def test_several_who_want_something_else_of_one_subscription_at_once(
+    town: Town, frame: Frame
+) -> None:
+    """Each is answered, as if they had queued; the end is the end, whenever its turn was."""
+    clock = town.clock(JANUARY)
+    first = product(frame, 3100, static(1000, 2))
+    kept = [subscribe(town, frame, clock, first) for _ in range(6)]
+    other, yearly = product(frame, 6200), product(frame, 9000, interval="yearly")
+    town.advance(clock, ELEVENTH)
+
+    def asked(key: str, path_of: str, body: dict[str, Any] | None) -> Any:
+        with Frame(town.base, town.secret) as own:
+            try:
+                return own.request("PATCH" if path_of == "" else "POST", path(key) + path_of, body)
+            except FrameError as refused:
+                return refused
+
+    at_once = {"product": other, "proration_behavior": "always_invoice"}
+    wanted: list[tuple[str, dict[str, Any] | None]] = [
+        ("", at_once),
+        ("", {"product": yearly}),
+        ("/pause", None),
+        ("/resume", None),
+        ("/phases", static(2000) | {"ordinal": 5}),
+        ("/cancel", None),
+        ("/cancel", None),
+    ]
+    for key in kept:
+        answers = all_at_once([partial(asked, key, *each) for each in wanted])
+        refused = [each for each in answers if isinstance(each, FrameError)]
+        assert {each.status for each in refused} <= {404, 422}
+        assert sum(not isinstance(each, FrameError) for each in answers[-2:]) == 1
+        seen = frame.get(path(key))
+        assert (seen["status"], seen["current_phase"]) == ("canceled", None)
+        assert seen["scheduled_change"] is None
+        billed = [each["adjustment"]["invoice"] for each in logs(frame, key)]
+        assert {each.id for each in town.invoices(key)[1:]} >= {each for each in billed if each}
+    before = [totals(town, key) for key in kept]
+    town.advance(clock, MARCH)
+    assert [totals(town, key) for key in kept] == before

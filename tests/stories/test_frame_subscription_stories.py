@@ -540,17 +540,27 @@ def test_within_a_trial_any_product_is_tried(town: Town, frame: Frame) -> None:
     assert [each["adjustment"]["collection"] for each in logs(frame, tried)] == ["none"]
 
 
-def test_a_change_that_waits_through_a_pause_is_made_when_it_ends(town: Town, frame: Frame) -> None:
+def test_a_change_that_waits_through_a_pause_tracks_the_end_of_the_period(
+    town: Town, frame: Frame
+) -> None:
     monthly, yearly = product(frame, 3100), product(frame, 36500, "yearly")
     clock = town.clock(JANUARY)
     ours, _ = begun(town, frame, clock, monthly)
-    frame.patch(path(ours), {"product": yearly})
+    asked = {"product": yearly, "proration_behavior": "none"}
+    assert frame.patch(path(ours), asked)["scheduled_change"]["effective_date"] == FEBRUARY
     town.advance(clock, at("2026-01-30"))
     resumes = at("2026-02-03")
     frame.post(path(ours) + "/pause", {"resume_at": resumes})
     town.advance(clock, resumes + 2 * HOUR)
+    resumed = frame.get(path(ours))
+    assert (resumed["plan"]["product"], resumed["current_period_end"]) == (
+        monthly,
+        at("2026-03-03"),
+    )
+    assert resumed["scheduled_change"]["effective_date"] == resumed["current_period_end"]
+    town.advance(clock, at("2026-03-03") + HOUR)
     after = frame.get(path(ours))
     assert (after["plan"]["product"], after["scheduled_change"]) == (yearly, None)
-    totals = [each[2] for each in bills(town, ours)]
-    assert totals[:2] == [3100, 3100 - 200]  # two days of January were left
-    assert totals[2:] == [36500 - 3100]
+    assert after["current_period_end"] == at("2027-03-03")
+    # Two days of January were left when it was paused; the month since was used to its end.
+    assert [each[2] for each in bills(town, ours)] == [3100, 3100 - 200, 36500]

@@ -111,23 +111,26 @@ def test_each_meter_has_its_own(ada: Customer) -> None:
             "event_name": "tokens",
             "aggregation": "sum",
             "tiers": [
-                {"up_to": 1000, "unit_amount": 0},
-                {"up_to": None, "unit_amount": Decimal("0.5")},
+                {"up_to": 1000, "value": 0},
+                {"value": Decimal("0.005")},
             ],
             "tiers_mode": "graduated",
         },
     )
     threshold(ada, quantity=100, percentages=[])
     threshold(ada, "tokens", amount_cents=10, percentages=[50], customer=ada.id)
-    used(ada, 1009, "tokens")
+    used(ada, 1008, "tokens")
     assert percentages(ada) == []
-    used(ada, 1, "tokens")
+    used(ada, 2, "tokens")
     assert percentages(ada) == [50]
     used(ada, 10, "tokens")
     ada.use(100)
     assert percentages(ada) == [50, 100, 100]
     shown = ada.frame.get(PROGRESS, customer=ada.id)["thresholds"]
-    assert [each["accumulated_amount_cents"] for each in shown] == [10, 100]
+    assert {each["event_name"]: each["accumulated_amount_cents"] for each in shown} == {
+        "api_calls": 100,
+        "tokens": 10,
+    }
 
 
 def test_progress_is_what_is_billed_in_the_end(ada: Customer, town: Town) -> None:

@@ -1,10 +1,10 @@
 """Usage between two instants, asked for by a person → an invoice, final and about to be paid.
 
 It bills the meters that have a price of their own, from when and until when no subscription of the
-customer's bills them, and what else is asked for with them. No usage is billed twice: what is billed
-of the time that is asked for is left out, and when nothing is left the request is refused. What came
-late is billed by asking again (see ``core.billed_usage``). All is decided and written in one
-transaction, under the customers' locks; they are charged after it, by ``pay.finish_paying``.
+customer's bills them, and what else is asked for with them. No usage is billed twice: what is
+billed of the time that is asked for is left out, and when nothing is left the request is refused.
+What came late is billed by asking again (see ``core.billed_usage``). All is decided and written in
+one transaction, under the customers' locks; they are charged after it, by ``pay.finish_paying``.
 """
 
 from __future__ import annotations
@@ -83,6 +83,12 @@ class NewBillingInvoice:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     bought: Sequence[Bought] = ()
+    asked_end: datetime | None = None  # where the end that was asked for had not quite come
+
+    @property
+    def said_end(self) -> datetime:
+        """Until when it was asked for: by that a repeat is known, which may come after it."""
+        return self.asked_end or self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +306,7 @@ def _named(asked: NewBillingInvoice) -> list[tuple[str, Bought]]:
     """What is bought beside the usage, by what it is owed for: a product, once for the window."""
     found: dict[str, Bought] = {}
     for each in asked.bought:
-        name = name_of(asked.customer_id, each.product_id, asked.start, asked.end)
+        name = name_of(asked.customer_id, each.product_id, asked.start, asked.said_end)
         before = found.get(name)
         more = replace(before, quantity=before.quantity + each.quantity) if before else each
         found[name] = more
@@ -425,7 +431,8 @@ def _until_now(asked: NewBillingInvoice, now: datetime) -> NewBillingInvoice:
             f"until {asked.end.isoformat()}.",
             param="end_date",
         )
-    asked = replace(asked, end=min(asked.end, now))
+    if asked.end > now:
+        asked = replace(asked, end=now, asked_end=asked.end)
     if asked.start >= asked.end:
         raise InvalidRequest("start_date must be before end_date.", param="start_date")
     if asked.end - asked.start > WINDOW_MAX:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from postpaid.billing.perform import Act
 from postpaid.billing.write_schedules import write
-from postpaid.core.plans import carrying, sells_otherwise
+from postpaid.core.plans import carrying, ends_otherwise, sells_otherwise
 from postpaid.core.subscriptions import Subscription
 from postpaid.storage import catalog, price_phases, subscription_schedules
 from postpaid.storage.database import Connection
@@ -23,16 +23,24 @@ def carry_items(
 ) -> None:
     """Let schedules follow what became of subscriptions otherwise than by them. They are locked.
 
+    A change of the plan that waits for the end of the period waits for that of another one, too.
     A running price phase ends whose price is not sold any more. A constant number of statements,
     and none where nothing is sold otherwise.
     """
-    moved = [(before, after) for before, after in pairs if sells_otherwise(before, after)]
     price_phases.end_unsold(
         conn,
         act.account_id,
-        [Sells(after.id, act.now, [item.price_id for item in after.items]) for _, after in moved],
+        [
+            Sells(after.id, act.now, [item.price_id for item in after.items])
+            for before, after in pairs
+            if sells_otherwise(before, after)
+        ],
     )
-    followed = {after.schedule_id: (before, after) for before, after in moved if after.schedule_id}
+    followed = {
+        after.schedule_id: (before, after)
+        for before, after in pairs
+        if after.schedule_id and (sells_otherwise(before, after) or ends_otherwise(before, after))
+    }
     if not followed:
         return
     # Read.
@@ -52,7 +60,9 @@ def carry_items(
     prices = catalog.load_prices(conn, act.account_id, price_ids)
 
     # Decide.
-    kept = [(each, carrying(each, *followed[key], prices)) for key, each in schedules.items()]
+    kept = [
+        (each, carrying(each, *followed[key], prices, act.now)) for key, each in schedules.items()
+    ]
 
     # Write.
     write(conn, act, [(before, after) for before, after in kept if after != before])

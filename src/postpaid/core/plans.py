@@ -11,8 +11,9 @@ from enum import StrEnum
 from postpaid.core.catalog import Price
 from postpaid.core.changes import ProrationBehavior
 from postpaid.core.errors import InvalidRequest
+from postpaid.core.periods import boundary
 from postpaid.core.prorations import list_amount
-from postpaid.core.schedules import Phase, Schedule, phase_item
+from postpaid.core.schedules import Phase, Schedule, due_in, phase_item
 from postpaid.core.subscriptions import Catalog, Item, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
 
@@ -144,6 +145,12 @@ def sells_otherwise(before: Subscription, after: Subscription) -> bool:
     return _sold_by(before) != _sold_by(after)
 
 
+def ends_otherwise(before: Subscription, after: Subscription) -> bool:
+    """Whether a running period ends at another time."""
+    was = {item.id: item.period_end for item in before.items}
+    return was != {item.id: item.period_end for item in after.items}
+
+
 def _sold_by(subscription: Subscription) -> list[tuple[str, str, int | None]]:
     return [(item.id, item.price_id, item.quantity) for item in subscription.items]
 
@@ -207,12 +214,17 @@ def scheduled_change(
 
 
 def carrying(
-    schedule: Schedule, before: Subscription, after: Subscription, prices: Mapping[str, Price]
+    schedule: Schedule,
+    before: Subscription,
+    after: Subscription,
+    prices: Mapping[str, Price],
+    now: datetime,
 ) -> Schedule:
-    """The schedule of a subscription that sells otherwise than before, in what is not its plan too.
+    """The schedule of a subscription that sells otherwise than before, or in another period.
 
-    Its phases that change the plan only go on with the rest as it is now. All is as it was where
-    the plan is not among the items any more.
+    Its phases that change the plan only go on with the rest as it is now, and another product that
+    waits for the end of the period waits for that of the new one. All is as it was where the plan
+    is not among the items any more.
     """
     plan = plan_of(after, prices)
     if schedule.phase_index is None or plan.id != plan_of(before, prices).id:
@@ -233,7 +245,39 @@ def carrying(
         )
         if len({each.price_id for each in items}) == len(items):
             phases[index] = replace(phase, items=items)
-    return replace(schedule, phases=tuple(phases))
+    after_all = replace(schedule, phases=tuple(phases))
+    ended_at = plan_of(before, prices).period_end
+    if ended_at == plan.period_end or plan.period_end <= now:
+        return after_all
+    return _waiting_for(after_all, ended_at, plan.period_end, after, prices, now)
+
+
+def _waiting_for(
+    schedule: Schedule,
+    was: datetime,
+    ends_at: datetime,
+    subscription: Subscription,
+    prices: Mapping[str, Price],
+    now: datetime,
+) -> Schedule:
+    """The schedule with the product that waits for the period's end, which ``was``, at another.
+
+    Frame: when a scheduled change is made tracks the end of the period.
+    """
+    change = scheduled_change(subscription, schedule, prices)
+    last = len(schedule.phases) - 1
+    if schedule.phase_index is None or change is None or change.phase_index != last:
+        return schedule
+    *past, running, waits = schedule.phases
+    tracks = waits.changes_plan_only and waits.start_at == was
+    recurrence = prices[change.price_id].recurrence
+    if not tracks or recurrence is None or change.phase_index != schedule.phase_index + 1:
+        return schedule
+    running = replace(running, end_at=ends_at)
+    waits = replace(waits, start_at=ends_at, end_at=boundary(ends_at, recurrence, 1))
+    phases = (*past, running, waits)
+    due_at = due_in(phases, schedule.phase_index, now)
+    return replace(schedule, phases=phases, due_at=due_at)
 
 
 def quantity_of(before: int | None, becomes: Price) -> int | None:

@@ -90,9 +90,9 @@ def overlapping(
     return found
 
 
-# Classic's opening lines bill nothing: they stand for a period that has only begun. Of a period that
-# a threshold has billed early, what was used after the subscription ended is nobody's. A trial is
-# free, while it runs and ever after.
+# Classic's opening lines bill nothing: they stand for a period that has only begun. Of a period
+# that a threshold has billed early, what was used after the subscription ended is nobody's. A trial
+# is free, while it runs and ever after.
 BILLED_ELSEWHERE = """
 WITH asked AS (
     SELECT *

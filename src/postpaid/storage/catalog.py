@@ -134,7 +134,7 @@ SELECT id, name, description, active, type, unit_label, statement_descriptor, ta
    AND (%(active)s::boolean IS NULL OR active = %(active)s)
    AND (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s))
    AND (%(name)s::text IS NULL OR strpos(lower(name), lower(%(name)s)) > 0)
-   AND (%(shippable)s::boolean IS NULL OR shippable = %(shippable)s)
+   AND (%(shippable)s::boolean IS NULL OR coalesce(shippable, false) = %(shippable)s)
    AND (%(type)s::text IS NULL OR type = %(type)s)
    AND (%(url)s::text IS NULL OR url = %(url)s)
    AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
@@ -158,7 +158,7 @@ def list_products(
 ) -> Rows[Product]:
     """Products, newest first by when they were made: a caller may have chosen their ids.
 
-    ``name`` is a part of it, in letters of either case.
+    ``name`` is a part of it, in letters of either case. What nobody called shippable is not.
     """
     parameters = {
         "account_id": account_id,

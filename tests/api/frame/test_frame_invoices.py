@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import stripe
 from frame_client import Frame, FrameError
 from postpaid.api.frame import invoice_shapes
 from postpaid.billing import draft_invoices, sell_products
+from postpaid.billing import pay as payment
 from postpaid.billing.draft_invoices import NewInvoice
 from postpaid.billing.perform import Act
 from postpaid.billing.sell_products import ProductLine
@@ -428,6 +430,43 @@ def test_a_product_that_is_not_sold_is_on_no_invoice(
             draft(frame, ada, each)
         assert refused.value.status == 422
         assert "product" in str(refused.value.body["error_details"]["errors"])
+
+
+WAITING = """
+SELECT count(*)
+  FROM pg_stat_activity
+ WHERE datname = current_database()
+   AND wait_event_type = 'Lock'
+"""
+
+
+def test_what_is_issued_while_an_edit_waits_is_not_edited(
+    frame: Frame, ada: str, seats: str, database: Database, act: Act
+) -> None:
+    url = f"/v1/invoices/{draft(frame, ada, seats)['id']}"
+    answers: list[FrameError | None] = []
+
+    def edit() -> None:
+        try:
+            frame.patch(url, {"metadata": {"too": "late"}})
+            answers.append(None)
+        except FrameError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=edit)
+    with database.transaction() as conn:
+        payment.finalize_now(conn, act, url.rpartition("/")[2], auto_advance=True)
+        thread.start()
+        with database.connection() as watching:
+            for _ in range(2000):
+                if watching.execute(WAITING).fetchone() != (0,) or answers:
+                    break
+                thread.join(0.01)
+    thread.join(timeout=60)
+    [refused] = answers
+    assert refused is not None
+    assert refused.body["code"] == "invalid_transition"
+    assert frame.get(url)["metadata"] == {}
 
 
 def test_a_page_of_invoices_costs_as_many_statements_as_one(

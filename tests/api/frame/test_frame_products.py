@@ -182,6 +182,7 @@ def test_products_are_listed_and_searched(frame: Frame) -> None:
     assert found("/v1/products/search", name="0%") == [pro]
     assert found("/v1/products/search", name="%") == [pro]
     assert found("/v1/products/search", shippable=True) == [pro]
+    assert found("/v1/products/search", shippable=False) == [gone, basic]
     assert found("/v1/products/search", per_page=1, page=2) == [pro]
 
 

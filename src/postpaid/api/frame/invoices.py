@@ -18,6 +18,7 @@ from postpaid.billing import correct, draft_invoices, edit_lines, sell_products
 from postpaid.billing import pay as payment
 from postpaid.billing.draft_invoices import NewInvoice
 from postpaid.billing.edit_draft import LINES_MAX
+from postpaid.billing.lock_invoices import lock_invoices
 from postpaid.billing.manage_discounts import DISCOUNTS_MAX
 from postpaid.billing.pay import Paying
 from postpaid.billing.sell_products import ProductLine
@@ -174,7 +175,7 @@ def update(call: Call, params: InvoiceUpdate, invoice: str) -> dict[str, Any]:
     """
 
     def write(conn: Connection) -> dict[str, Any]:
-        before = find(conn, call, invoice)
+        [before], _ = lock_invoices(conn, call.act, [invoice], param=())
         if set(params.given()) != {"payment_method"}:
             next_status(before.status, InvoiceAction.EDIT)
         with in_frames_words(NAMES):
