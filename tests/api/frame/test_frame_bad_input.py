@@ -220,11 +220,11 @@ def test_a_body_that_is_none_is_refused(
         assert check(answer)["status"] == status, answer.text
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_is_none_is_refused(http: httpx.Client, key: str) -> None:
+@pytest.mark.parametrize("said", ["", "x" * 256], ids=["empty", "long"])
+def test_a_key_that_is_none_is_refused(http: httpx.Client, said: str) -> None:
     shop = Shop(http)
     given = {"name": "Ada", "email": "ada@example.com"}
-    assert check(shop.send("POST", "/v1/customers", given, key=key))["status"] == 422
+    assert check(shop.send("POST", "/v1/customers", given, key=said))["status"] == 422
     assert shop.send("GET", "/v1/customers").json()["data"] == []
 
 

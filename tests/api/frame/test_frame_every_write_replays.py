@@ -49,15 +49,31 @@ def test_a_repeat_is_a_replay(
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
 
 
-def test_a_key_is_taken_once_of_fifty(
-    http: httpx.Client, database: Database, account: Account
+@pytest.mark.parametrize(
+    ("operation", "table"),
+    [
+        ("POST /v1/billing/metering_events", "usage_events"),
+        ("POST /v1/charge_intents", "payment_attempts"),
+        ("POST /v1/subscriptions", "subscriptions"),
+        ("POST /v1/billing/billing_invoice", "invoices"),
+    ],
+)
+def test_of_fifty_with_one_key_one_is_done(
+    http: httpx.Client, operation: str, table: str, database: Database, account: Account
 ) -> None:
     shop = Shop(http)
-    given = shop.to_charge() | {"confirm": True}
+    _, given = shop.right(operation)
+
+    def rows() -> int:
+        with database.connection() as conn:
+            counted = f"SELECT count(*) FROM {table} WHERE account_id = %s"
+            return int(conn.execute(counted, (account.account_id,)).fetchone()[0])  # type: ignore[index]
+
+    before = rows()
 
     def send() -> httpx.Response:
         while True:
-            answer = shop.send("POST", "/v1/charge_intents", given, key="fifty")
+            answer = shop.send("POST", operation.removeprefix("POST "), given, key="fifty")
             if answer.status_code != 409:  # another is at it
                 return answer
             assert answer.json()["code"] == "idempotency_key_in_use"
@@ -66,7 +82,7 @@ def test_a_key_is_taken_once_of_fifty(
     assert {each.status_code for each in answers} == {201}
     assert len({each.content for each in answers}) == 1
     assert sum("Idempotent-Replay" not in each.headers for each in answers) == 1
-    assert len(shop.send("GET", "/v1/charges").json()["data"]) == 1
+    assert rows() == before + 1
 
 
 def written(database: Database, account_id: int) -> list[tuple[str, ...]]:
