@@ -67,7 +67,8 @@ def test_of_fifty_with_one_key_one_is_done(
     def rows() -> int:
         with database.connection() as conn:
             counted = f"SELECT count(*) FROM {table} WHERE account_id = %s"
-            return int(conn.execute(counted, (account.account_id,)).fetchone()[0])  # type: ignore[index]
+            [(number,)] = conn.execute(counted, (account.account_id,)).fetchall()
+            return int(number)
 
     before = rows()
 
