@@ -9,7 +9,7 @@ from postpaid import ids
 from postpaid.api.frame.event_shapes import to_frame
 from postpaid.billing import manage_webhook_endpoints
 from postpaid.billing.announce import Announcement, announce, customer_updated
-from postpaid.billing.deliver import Telling
+from postpaid.billing.deliver import Told
 from postpaid.billing.tell import Recorded, in_codes
 from postpaid.core.deliveries import EndpointStatus, Facade, Payload
 from postpaid.core.invoicing import BillingReason
@@ -39,11 +39,11 @@ def listen(world: World, facade: Facade, *codes: str) -> str:
     return endpoint.id
 
 
-def telling_all(world: World, conn: Connection) -> list[Telling]:
+def telling_all(world: World, conn: Connection) -> list[Told]:
     """Everything that happened, by all its codes."""
     found = events.list_page(conn, world.act.account_id, Page(limit=10_000)).rows
     codes = in_codes(conn, world.act, [Recorded.of(each) for each in found])
-    return [Telling(each, one.code) for each in found for one in codes[each.id]]
+    return [Told(each, one.code) for each in found for one in codes[each.id]]
 
 
 def rename(conn: Connection, world: World, customer_ids: Sequence[str]) -> None:

@@ -50,14 +50,14 @@ Key = tuple[str, str | None]  # an event, and what it is told as
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Told:
     """An event, and the code by which it is told; None: by its own type."""
 
     event: Event
     told_as: str | None = None
 
 
-Render = Callable[[Connection, Act, Sequence[Telling]], Sequence[Mapping[str, Any]]]
+Render = Callable[[Connection, Act, Sequence[Told]], Sequence[Mapping[str, Any]]]
 Renders = Mapping[tuple[Facade, Payload], Render]
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -134,7 +134,7 @@ def take(
         found = events.load(conn, act.account_id, [each.event_id for each in claimed])
         render = renders[endpoint.facade, endpoint.payload]
         telling = {
-            (each.event_id, each.told_as): Telling(found[each.event_id], each.told_as)
+            (each.event_id, each.told_as): Told(found[each.event_id], each.told_as)
             for each in claimed
             if each.event_id in found
         }
@@ -160,9 +160,7 @@ def _open(vault: Vault, sealed: webhook_endpoints.SealedSecrets, *, now: datetim
     return secrets
 
 
-def _render(
-    conn: Connection, act: Act, shown: Sequence[Telling], render: Render
-) -> dict[Key, bytes]:
+def _render(conn: Connection, act: Act, shown: Sequence[Told], render: Render) -> dict[Key, bytes]:
     """The events' bodies; one that cannot be made costs the others nothing."""
     if not shown:
         return {}

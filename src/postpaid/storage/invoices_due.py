@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from postpaid.core.due_days import Standing
 from postpaid.core.invoicing import Invoice
-from postpaid.core.terms import Standing
 from postpaid.storage import invoices
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows, fetch_page
@@ -52,7 +52,7 @@ def list_page(
 ) -> Rows[Invoice]:
     """Open invoices that stand so at ``now``, or at their test clock's time, newest first.
 
-    The days are the account's (see ``core.terms``).
+    The days are the account's (see ``core.due_days``).
     """
     parameters = {
         "account_id": account_id,

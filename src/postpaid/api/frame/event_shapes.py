@@ -24,7 +24,7 @@ from postpaid.api.frame import (
     transfers,
 )
 from postpaid.api.instants import seconds
-from postpaid.billing.deliver import Telling
+from postpaid.billing.deliver import Told
 from postpaid.billing.perform import Act
 from postpaid.core.alerts import TriggeredAlert
 from postpaid.core.catalog import Product
@@ -71,10 +71,10 @@ KINDS: Mapping[str, _Kind] = {
 }
 
 
-def to_frame(conn: Connection, act: Act, told: Sequence[Telling]) -> list[Object]:
+def to_frame(conn: Connection, act: Act, told: Sequence[Told]) -> list[Object]:
     """Events in Frame's envelope, rendered with a few statements for all of one kind."""
     data: dict[tuple[str, str | None], Object] = {}
-    by_kind: defaultdict[tuple[Shown, str, bool], list[Telling]] = defaultdict(list)
+    by_kind: defaultdict[tuple[Shown, str, bool], list[Told]] = defaultdict(list)
     for each in told:
         code, object_type = each.told_as or "", each.event.object_type
         kind = shown(code, object_type), object_type, code.startswith(ACCOUNT)
@@ -102,7 +102,7 @@ def _data(
     act: Act,
     what: Shown,
     object_type: str,
-    told: Sequence[Telling],
+    told: Sequence[Told],
     *,
     as_account: bool,
 ) -> Sequence[Object]:
@@ -137,7 +137,7 @@ def _transfers(conn: Connection, act: Act, intent_ids: Sequence[str]) -> list[Ob
     return [by_id[each] for each in intent_ids]
 
 
-def _charges(conn: Connection, act: Act, told: Sequence[Telling]) -> list[Object]:
+def _charges(conn: Connection, act: Act, told: Sequence[Told]) -> list[Object]:
     """The charge of its invoice that each event is of, as it is."""
     tried = payments.concluded_of(conn, act.account_id, {each.event.object_id for each in told})
     last = [_charge_of(each, tried) for each in told]
@@ -147,7 +147,7 @@ def _charges(conn: Connection, act: Act, told: Sequence[Telling]) -> list[Object
     return [by_id[each.id] for each in last]
 
 
-def _charge_of(telling: Telling, tried: Sequence[PaymentAttempt]) -> PaymentAttempt:
+def _charge_of(telling: Told, tried: Sequence[PaymentAttempt]) -> PaymentAttempt:
     """The last one that came to this by the time it was said."""
     event = telling.event
     succeeded = telling.told_as == "billing.charge.succeeded"

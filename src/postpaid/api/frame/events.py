@@ -10,7 +10,7 @@ from postpaid.api.frame.params import FrameParams, ListParams
 from postpaid.api.frame.routes import Call, Routes
 from postpaid.api.params import Id
 from postpaid.billing import redeliver
-from postpaid.billing.deliver import Telling
+from postpaid.billing.deliver import Told
 from postpaid.billing.perform import Act
 from postpaid.billing.tell import Recorded, in_codes
 from postpaid.core.deliveries import Facade, parsed_message_id
@@ -72,7 +72,7 @@ def resend(call: Call, params: Resend, event: str) -> dict[str, Any]:
     return call.write(write)
 
 
-def _find(conn: Connection, act: Act, name: str) -> Telling:
+def _find(conn: Connection, act: Act, name: str) -> Told:
     """The event as it is told by the code in its name; without one, by its first.
 
     Raises ``NotFound``.
@@ -86,7 +86,7 @@ def _find(conn: Connection, act: Act, name: str) -> Telling:
     raise NotFound.of("event", name)
 
 
-def _tellings(conn: Connection, act: Act, found: list[Event]) -> list[list[Telling]]:
+def _tellings(conn: Connection, act: Act, found: list[Event]) -> list[list[Told]]:
     """What each of the events is told as."""
     codes = in_codes(conn, act, [Recorded.of(each) for each in found])
-    return [[Telling(each, one.code) for one in codes[each.id]] for each in found]
+    return [[Told(each, one.code) for one in codes[each.id]] for each in found]

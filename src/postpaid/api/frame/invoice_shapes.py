@@ -10,11 +10,11 @@ from typing import Any
 from postpaid.api.frame.shapes import currency, decimal_string, owner
 from postpaid.api.instants import seconds
 from postpaid.billing.perform import Act
+from postpaid.core.due_days import Standing, standing
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.lines import Line
 from postpaid.core.periods import zone_called
 from postpaid.core.subscriptions import CollectionMethod
-from postpaid.core.terms import Standing, standing
 from postpaid.core.values import replace
 from postpaid.storage import accounts, customers, invoice_lines
 from postpaid.storage.customers import Customer

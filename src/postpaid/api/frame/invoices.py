@@ -23,10 +23,10 @@ from postpaid.billing.manage_discounts import DISCOUNTS_MAX
 from postpaid.billing.pay import Paying
 from postpaid.billing.sell_products import ProductLine
 from postpaid.billing.try_codes import asked_by_words
+from postpaid.core.due_days import Standing
 from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoicing import Invoice, InvoiceAction, InvoiceStatus, next_status
 from postpaid.core.subscriptions import CollectionMethod
-from postpaid.core.terms import Standing
 from postpaid.storage import invoices, invoices_due
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Rows

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from postpaid.core.terms import Standing, standing
+from postpaid.core.due_days import Standing, standing
 
 NEW_YORK = ZoneInfo("America/New_York")
 NOON = datetime(2026, 3, 8, 12, tzinfo=UTC)  # the day on which New York's clocks go forward
