@@ -11,6 +11,7 @@ from test_frame_webhooks_arrive import (
     delivered_alone,
     delivering,
     listen,
+    nothing_pending,
     receiver,
     server,
 )
@@ -55,6 +56,7 @@ def test_one_event_by_two_codes_is_sent_again_by_the_one_that_is_asked_for(
         with delivering(database):
             receiver.wait_for(2)
             other.wait_for(2)
+            receiver.wait_until(lambda: nothing_pending(database))
             frame.post(f"/v1/events/{restricted}/resend", {"webhook_endpoint": chosen})
             receiver.wait_until(lambda: len(receiver.taken) == 3)
         assert codes_of(receiver) == RESTRICTED

@@ -56,11 +56,22 @@ def delivered_alone(database: Database) -> Iterator[None]:
         conn.execute("UPDATE webhook_endpoints SET status = 'disabled'")
 
 
+def nothing_pending(database: Database) -> bool:
+    """Whether it is written down what came of all that was sent to endpoints that listen."""
+    with database.connection() as conn:
+        pending = conn.execute(
+            "SELECT FROM webhook_deliveries d JOIN webhook_endpoints e"
+            " ON e.account_id = d.account_id AND e.id = d.endpoint_id"
+            " WHERE d.status = 'pending' AND e.status = 'enabled'"
+        )
+        return pending.rowcount == 0
+
+
 @contextmanager
 def delivering(database: Database) -> Iterator[None]:
     """A deliverer in a thread, until the block ends."""
     stop = threading.Event()
-    manner = {"timeout_s": 0.5, "delays": SOON}
+    manner = {"timeout_s": 30, "delays": SOON}
     thread = threading.Thread(target=deliverer.run, args=(database, stop, LOOPBACK), kwargs=manner)
     thread.start()
     try:
@@ -148,6 +159,7 @@ def test_an_event_is_sent_again_under_its_own_id(
     with delivering(database):
         receiver.wait_for(1)
         event = receiver.received[0].event
+        receiver.wait_until(lambda: nothing_pending(database))  # or it is on its way anyhow
         assert frame.post(f"/v1/events/{event['id']}/resend") == {
             "id": event["id"],
             "status": "pending",
