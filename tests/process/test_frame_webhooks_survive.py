@@ -109,7 +109,7 @@ def test_every_code_arrives_in_order_though_the_deliverer_is_killed(merchant: Me
                 )
             restrict_all(merchant)
         expected = told(merchant, endpoint)
-        with delivering(merchant.database):
+        with delivering(merchant.database, timeout_s=0.5):
             receiver.wait_for(len(CUSTOMERS) * len(CODES) * 8)
             wait_until(lambda: merchant.statuses(endpoint) == {DeliveryStatus.DELIVERED})
         taken = receiver.first_taken()
