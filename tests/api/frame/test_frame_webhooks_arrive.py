@@ -198,6 +198,7 @@ def test_each_facades_endpoints_are_told_in_its_own_words(
             receiver.wait_for(1)
             other.wait_for(1)
             event = other.received[0].event
+            other.wait_until(lambda: nothing_pending(database))  # or it is on its way anyhow
             stripe_client.v1.events.retrieve(event["id"])
             sent = stripe_client.raw_request("post", f"/v1/events/{event['id']}/resend")
             assert sent.code == 200
