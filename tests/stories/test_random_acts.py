@@ -1,7 +1,7 @@
 """Random acts against the engine, and against what plain fractions make of them.
 
 After every step each customer's invoices are those of ``naive.Books``, line by line and due by due,
-and so is, every now and then, what the next preview says. ``POSTPAID_TEST_SEED`` repeats a run.
+and so is, every now and then, what the API shows and what the next preview says. ``POSTPAID_TEST_SEED`` repeats a run.
 """
 
 from __future__ import annotations
@@ -25,6 +25,26 @@ STEPS = 300  # acts of a run, of all its customers together
 CUSTOMERS = 3
 SEED = int(os.environ.get("POSTPAID_TEST_SEED", "0"))
 BEHAVIORS = ("create_prorations", "create_prorations", "always_invoice", "none")
+
+BILLED = """
+SELECT array(
+           SELECT l.amount
+             FROM invoice_lines l
+            WHERE l.account_id = i.account_id
+              AND l.invoice_id = i.id
+              AND l.amount <> 0
+            ORDER BY l.amount),
+       i.amount_due
+  FROM invoices i
+ WHERE i.subscription_id = %(subscription)s
+   AND i.status <> 'draft'
+ ORDER BY i.finalized_at, i.created_at, i.id
+"""
+BALANCE = """
+SELECT balance
+  FROM customers
+ WHERE id = %(customer)s
+"""
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +168,10 @@ class Market:
         if done := act(buyer):
             self.told.append(done)
             self.check(self.buyers if act == self.wait else [buyer])
-            if self.dice.random() < 0.1 and not buyer.books.ended:
-                self.check_preview(buyer)
+            if self.dice.random() < 0.1:
+                self.check_shown(buyer)
+                if not buyer.books.ended:
+                    self.check_preview(buyer)
 
     def wait(self, _: Buyer) -> str:
         seconds = self.dice.choice(
@@ -254,22 +276,30 @@ class Market:
     # ─── What must agree ─────────────────────────────────────────────────────────────────────
 
     def check(self, buyers: Sequence[Buyer]) -> None:
+        """The rows say what the books say: after every step."""
         for buyer in buyers:
-            final = [
-                each for each in self.town.invoices(buyer.subscription) if each.status != "draft"
-            ]
-            # A draft may wait for its hour to pass while a later invoice is final at once.
-            final.sort(key=lambda each: each.status_transitions.finalized_at or 0)
-            found = [
-                (
-                    sorted(line.amount for line in invoice.lines.auto_paging_iter() if line.amount),
-                    invoice.amount_due,
-                )
-                for invoice in final
-            ]
-            assert found == [(lines, due) for _, lines, due in buyer.books.invoices]
-            customer = self.town.client.v1.customers.retrieve(buyer.customer)
-            assert customer.balance == buyer.books.balance
+            with self.town.database.connection() as conn:
+                of_buyer = {"subscription": buyer.subscription, "customer": buyer.customer}
+                billed = conn.execute(BILLED, of_buyer).fetchall()
+                balance = conn.execute(BALANCE, of_buyer).fetchone()
+            assert billed == [(lines, due) for _, lines, due in buyer.books.invoices]
+            assert balance == (buyer.books.balance,)
+
+    def check_shown(self, buyer: Buyer) -> None:
+        """The API shows what the books say: every now and then, as it takes long."""
+        final = [each for each in self.town.invoices(buyer.subscription) if each.status != "draft"]
+        # A draft may wait for its hour to pass while a later invoice is final at once.
+        final.sort(key=lambda each: each.status_transitions.finalized_at or 0)
+        shown = [
+            (
+                sorted(line.amount for line in invoice.lines.auto_paging_iter() if line.amount),
+                invoice.amount_due,
+            )
+            for invoice in final
+        ]
+        assert shown == [(lines, due) for _, lines, due in buyer.books.invoices]
+        customer = self.town.client.v1.customers.retrieve(buyer.customer)
+        assert customer.balance == buyer.books.balance
 
     def check_preview(self, buyer: Buyer) -> None:
         """The next renewal as a preview has it is what would come if nothing more happened."""
@@ -295,6 +325,8 @@ def test_whatever_happens_the_invoices_are_what_fractions_make_of_it(town: Town,
         market.check(market.buyers)
         for _ in range(STEPS):
             market.step()
+        for buyer in market.buyers:
+            market.check_shown(buyer)
     except BaseException:
         log.error("POSTPAID_TEST_SEED=%d\n%s", seed, "\n".join(market.told))
         raise
