@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from serving import plain_http
+
 
 class FrameError(Exception):
     """An answer that is no success."""
@@ -24,9 +26,7 @@ class Frame:
     """Speaks to the server under its ``/frame``; paths begin with ``/v1``."""
 
     def __init__(self, server: str, key: str) -> None:
-        self.http = httpx.Client(
-            base_url=server + "/frame", headers={"Authorization": f"Bearer {key}"}, timeout=60
-        )
+        self.http = plain_http(server + "/frame", key)
         self.last: httpx.Response | None = None
 
     def __enter__(self) -> Frame:

@@ -1,10 +1,11 @@
-"""The real server, in a thread, on a port of its own."""
+"""The real server, in a thread, on a port of its own; and plain HTTP to it."""
 
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
@@ -30,3 +31,18 @@ def serve(app: FastAPI) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def plain_http(base_url: str, secret: str | None, *, timeout: float = 60) -> httpx.Client:
+    """Plain HTTP to a server on this machine, with a key of one of its accounts if one is given.
+
+    Without certificates, which nobody here has: to load those of the whole world takes longer than
+    most tests.
+    """
+    return httpx.Client(
+        base_url=base_url,
+        headers={} if secret is None else {"Authorization": f"Bearer {secret}"},
+        timeout=timeout,
+        verify=False,
+        trust_env=False,
+    )

@@ -14,7 +14,7 @@ from postpaid.config import Settings
 from postpaid.storage.accounts import Account
 from postpaid.storage.database import Database
 from postpaid.storage.vault import Vault
-from serving import serve
+from serving import plain_http, serve
 
 
 @pytest.fixture(scope="session")
@@ -62,5 +62,5 @@ def new_key(database: Database, account: Account) -> IssuedKey:
 @pytest.fixture
 def http(server: str, key: IssuedKey) -> Iterator[httpx.Client]:
     """Plain HTTP, with the account's key."""
-    with httpx.Client(base_url=server, headers={"Authorization": f"Bearer {key.secret}"}) as client:
+    with plain_http(server, key.secret) as client:
         yield client

@@ -16,7 +16,7 @@ from postpaid.core.closings import closing_lines
 from postpaid.core.cycles import advanced, bills_now, closing_items, ends_now, trial_ends_now
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import GRACE, BillingReason, Invoice, draft
-from postpaid.core.lines import Line, lines_of, obligation_of
+from postpaid.core.lines import Line, is_of_usage, lines_of, obligation_of
 from postpaid.core.openings import paid_by, whole_period
 from postpaid.core.pricing import DetailKind
 from postpaid.core.prorations import (
@@ -40,8 +40,6 @@ from postpaid.core.subscriptions import (
     paused,
 )
 from postpaid.core.values import replace
-
-_USAGE = frozenset({DetailKind.MINIMUM, DetailKind.MAXIMUM, DetailKind.BILLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +199,8 @@ def _parted(subscription: Subscription, lines: list[Line]) -> list[list[Line]]:
     """The lines of each invoice: of all of them, or of usage and then of the rest (ours)."""
     if not lines or subscription.usage_invoicing == UsageInvoicing.COMBINED:
         return [lines] if lines else []
-    usage = [line for line in lines if line.meter_id or line.kind in _USAGE]
-    base = [line for line in lines if not (line.meter_id or line.kind in _USAGE)]
+    usage = [line for line in lines if is_of_usage(line)]
+    base = [line for line in lines if not is_of_usage(line)]
     return [part for part in (usage, base) if part]
 
 

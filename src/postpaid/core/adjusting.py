@@ -15,7 +15,7 @@ from typing import Any
 
 from postpaid.core.discounts import Coupon
 from postpaid.core.invoicing import Invoice, check_sums
-from postpaid.core.lines import Line
+from postpaid.core.lines import Line, is_commitment
 from postpaid.core.money import EXACT, round_minor, round_part
 from postpaid.core.pricing import DetailKind
 from postpaid.core.tax_rates import TaxRate
@@ -136,22 +136,47 @@ def totaled(invoice: Invoice, lines: Iterable[Line]) -> Invoice:
 
 
 def _settled(lines: Sequence[Line]) -> dict[int, int]:
-    """What of windows of usage other lines take off again, by the places of those that bill it.
+    """What of usage other lines take off again, by the places of those that bill it.
 
-    It was billed before, with its discounts, or is prepaid. Of a subscription's items it is not so.
+    It was billed before, with its discounts, or is prepaid, or is more than the most. What is over
+    the most of a whole subscription is taken off all of its usage, in proportion.
     """
     off: dict[str, int] = {}
+    over = 0
     for line in lines:
-        if line.kind == DetailKind.BILLED and line.subscription_item_id is None:
-            name = line.obligation.rpartition("/")[0]
+        if line.kind == DetailKind.BILLED:
+            name = _billed_of(line)
             off[name] = off.get(name, 0) - line.amount
+        elif is_commitment(line):
+            over += max(0, -line.amount)
+        elif line.kind == DetailKind.MAXIMUM:
+            off[line.obligation] = off.get(line.obligation, 0) - line.amount
     found: dict[int, int] = {}
     for place, line in enumerate(lines):
         part = min(line.amount, off.get(line.obligation, 0))
         if part > 0:
             found[place] = part
             off[line.obligation] -= part
+    if not over:
+        return found
+    rest = {
+        place: line.amount - found.get(place, 0)
+        for place, line in enumerate(lines)
+        if line.meter_id and line.amount > found.get(place, 0)
+    }
+    for place, part in zip(rest, spread(over, list(rest.values())), strict=True):
+        found[place] = found.get(place, 0) + part
     return found
+
+
+def _billed_of(line: Line) -> str:
+    """The obligation of which the line takes off what was billed: ``…/period-0/billed`` is its.
+
+    On a revision both bear its id behind (``core/revisions``).
+    """
+    name, _, last = line.obligation.rpartition("/")
+    _, at, behind = last.partition("@")
+    return f"{name}{at}{behind}"
 
 
 def _take_off_lines(
@@ -182,7 +207,7 @@ def _take_off(
     """Add to ``taken`` what the discount takes off the lines at the places ``on``.
 
     Stripe: of what earlier discounts left. Prorations and what is not discountable take no part,
-    and neither do credits, which are negative. Of a window only what is not settled takes part.
+    and neither do credits, which are negative. Of usage only what is not settled takes part.
     """
     coupon = applied.coupon
     settled = _settled(lines)

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from postpaid.core.adjusting import totaled
 from postpaid.core.invoicing import Invoice
-from postpaid.core.lines import Line
+from postpaid.core.lines import Line, is_of_usage
 from postpaid.core.values import replace
 
 # A period that ended just before its credit did is billed within the hour; credit waits for that.
@@ -192,24 +192,30 @@ def uses(invoice: Invoice, grants: Sequence[CreditGrant]) -> list[Use]:
     """How the grants, which are in their order of use, pay for the usage on the draft.
 
     Stripe: only for lines that bill usage, on a subscription's invoice, after discounts and before
-    tax and balance; and on one that bills usage by itself (ours). Lines that give back (a
-    threshold's correction) lower what there is to pay for, and never is more paid than the
-    invoice's lines come to: credit does not turn into balance.
+    tax and balance; and on one that bills usage by itself (ours). Lines that give back (what
+    thresholds have billed, what is over the most) lower what there is to pay for, of their price
+    and of the invoice, and never is more paid than the invoice's lines come to: credit does not
+    turn into balance.
     """
     if not (invoice.subscription_id or invoice.bills_usage) or not grants:
         return []
     open_of = {line.id: _after_discounts(line) for line in invoice.lines if line.meter_id}
-    left = min(sum(open_of.values()), sum(_after_discounts(line) for line in invoice.lines))
+    of_usage = [line for line in invoice.lines if is_of_usage(line)]
+    of_price: dict[str | None, int] = {}
+    for line in of_usage:
+        of_price[line.price_id] = of_price.get(line.price_id, 0) + _after_discounts(line)
+    left = min(sum(of_price.values()), sum(_after_discounts(line) for line in invoice.lines))
     found: list[Use] = []
     for grant in grants:
         if grant.currency != invoice.currency or not grant.is_available(invoice.period_end):
             continue
         balance = grant.balance
         for line in invoice.lines:
-            amount = min(balance, left, open_of.get(line.id, 0))
+            amount = min(balance, left, open_of.get(line.id, 0), of_price.get(line.price_id, 0))
             if amount > 0 and grant.pays_for(line.price_id):
                 found.append(Use(grant.id, line.id, amount))
                 open_of[line.id] -= amount
+                of_price[line.price_id] -= amount
                 balance -= amount
                 left -= amount
     return found

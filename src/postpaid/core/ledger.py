@@ -21,7 +21,7 @@ from postpaid.core.credits import (
     GrantTransaction,
 )
 from postpaid.core.invoicing import Invoice
-from postpaid.core.lines import Line
+from postpaid.core.lines import Line, is_of_usage
 from postpaid.core.money import round_part
 from postpaid.core.refunds import Refund
 
@@ -382,7 +382,7 @@ def _earning(invoice: Invoice, line: Line | None) -> _Leg:
     assert invoice.finalized_at is not None, "only what is final is in the ledger"
     if (
         line is None
-        or line.meter_id is not None
+        or is_of_usage(line)
         or line.period_end <= invoice.finalized_at
         or line.period_start >= line.period_end
     ):

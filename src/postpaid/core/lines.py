@@ -26,6 +26,8 @@ from postpaid.core.values import replace
 
 ZERO = Decimal(0)
 
+_OF_USAGE = frozenset({DetailKind.MINIMUM, DetailKind.MAXIMUM, DetailKind.BILLED})
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -231,6 +233,11 @@ def with_commitment(
 def is_commitment(line: Line) -> bool:
     """Whether the line keeps a subscription's commitment, not a price's."""
     return line.price_id is None and line.kind in (DetailKind.MINIMUM, DetailKind.MAXIMUM)
+
+
+def is_of_usage(line: Line) -> bool:
+    """Whether the line bills usage, or puts right what usage comes to."""
+    return line.meter_id is not None or line.kind in _OF_USAGE
 
 
 def metered_items(subscription: Subscription, catalog: Catalog) -> list[Item]:

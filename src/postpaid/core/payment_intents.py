@@ -192,10 +192,12 @@ def processing(
 
 def canceled(intent: PaymentIntent, *, now: datetime, reason: str | None) -> PaymentIntent:
     """The intent given up; ``reason`` is Stripe's, or the customer's none."""
+    waited = intent.status == _S.REQUIRES_ACTION  # and what waits is not a charge, nor will it be
     return replace(
         intent,
         status=next_status(intent.status, _A.CANCEL),
         cancellation_reason=reason,
         canceled_at=now,
+        latest_attempt_id=None if waited else intent.latest_attempt_id,
         next_action=None,
     )

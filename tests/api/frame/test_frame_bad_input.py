@@ -20,6 +20,7 @@ from postpaid.api.params import Params
 from postpaid.billing.manage_keys import IssuedKey
 from postpaid.storage.accounts import Account
 from postpaid.storage.database import Database
+from serving import plain_http
 
 NUMBERS: list[Any] = [0, -1, 10**9, 2**63, 10**16, 10**40, 0.5, 1e-13, 1e300]
 TEXTS: list[Any] = [
@@ -153,9 +154,7 @@ def test_what_another_merchant_has_is_not_found(
     shop = Shop(http)
     named, given = shop.right(operation)
     method, path = operation.split(" ")
-    with httpx.Client(
-        base_url=server, headers={"Authorization": f"Bearer {other_key.secret}"}
-    ) as stranger:
+    with plain_http(server, other_key.secret) as stranger:
         body = check(Shop(stranger).send(method, path.format(**named), given))
     assert (body["status"], body["code"]) == (404, "not_found")
     # It is no more than a look: the merchant itself still may.
@@ -172,9 +171,7 @@ def test_what_another_merchant_has_is_not_taken(
     """Each id in a body that is another's is refused by its name."""
     named, given = Shop(http).right(operation)
     method, path = operation.split(" ")
-    with httpx.Client(
-        base_url=server, headers={"Authorization": f"Bearer {other_key.secret}"}
-    ) as stranger:
+    with plain_http(server, other_key.secret) as stranger:
         _, its_given = Shop(stranger).right(operation)
     for name, value in its_given.items():
         if not isinstance(value, str) or "_" not in value or value == given[name]:
@@ -232,6 +229,7 @@ def test_a_key_that_is_none_is_refused(http: httpx.Client, said: str) -> None:
 def test_who_has_no_key_is_not_answered(server: str, operation: str) -> None:
     method, path = operation.split(" ")
     path = path.format(**dict.fromkeys(ROUTES[operation].path_parameters, "x"))
-    answer = httpx.request(method, f"{server}/frame{path}", headers=JSON)
+    with plain_http(server, None) as http:
+        answer = http.request(method, f"/frame{path}", headers=JSON)
     assert check(answer)["code"] == "unauthorized"
     assert answer.status_code == 401

@@ -14,7 +14,7 @@ from postpaid.billing import manage_keys
 from postpaid.billing.manage_keys import IssuedKey
 from postpaid.config import Settings
 from postpaid.storage.database import Database
-from serving import serve
+from serving import plain_http, serve
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +30,7 @@ def gadget_server(database: Database) -> Iterator[str]:
 @pytest.fixture
 def gadget_http(gadget_server: str, key: IssuedKey) -> Iterator[httpx.Client]:
     """Plain HTTP to the API of gadgets, with the account's key."""
-    headers = {"Authorization": f"Bearer {key.secret}"}
-    with httpx.Client(base_url=gadget_server, headers=headers) as client:
+    with plain_http(gadget_server, key.secret) as client:
         yield client
 
 

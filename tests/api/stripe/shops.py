@@ -20,6 +20,7 @@ from stripe import StripeClient
 from postpaid import clock
 from postpaid.billing import manage_keys
 from postpaid.storage.database import Database
+from serving import plain_http
 
 Place: TypeAlias = tuple[str | int, ...]
 Names: TypeAlias = dict[str, str]
@@ -69,11 +70,6 @@ def a_shop(
     other_secret, stranger = open_account(server, database)
     with plain_http(server, secret) as http, plain_http(server, other_secret) as other_http:
         yield Shop(http, make_names(client, http), make_names(stranger, other_http))
-
-
-def plain_http(server: str, secret: str) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {secret}"}
-    return httpx.Client(base_url=server, headers=headers, timeout=60)
 
 
 def open_account(

@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from shops import open_account, plain_http
+from shops import open_account
 from stripe import StripeClient
 
 from postpaid.api.server import RESOURCES
 from postpaid.storage.database import Database
+from serving import plain_http
 
 URL = "https://example.com/told"
 MANY = 5
