@@ -23,7 +23,14 @@ from typing import Any
 
 from postpaid.core.commitments import Commitment
 from postpaid.core.errors import ActionNotAllowed, InvalidRequest
-from postpaid.core.lines import ZERO, Line, lines_of, obligation_of_line, with_commitment
+from postpaid.core.lines import (
+    ZERO,
+    Line,
+    is_commitment,
+    lines_of,
+    obligation_of_line,
+    with_commitment,
+)
 from postpaid.core.money import MAX_SUM
 from postpaid.core.subscriptions import Catalog, CollectionMethod, Subscription
 from postpaid.core.values import replace
@@ -105,7 +112,7 @@ class BillingReason(StrEnum):
     UPCOMING = "upcoming"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # see core/values
 class Invoice:
     """What a customer owes, once: see ``docs/invariants.md`` for what holds of it.
 
@@ -326,18 +333,21 @@ def with_usage(
     for line in invoice.lines:
         if line.obligation in usage:
             billed[line.obligation] = billed.get(line.obligation, ZERO) + line.quantity
-    if billed == usage:
+    if not usage:
         return invoice
     lines: list[Line] = []
     for line in invoice.lines:
-        if line.obligation not in usage:
+        if line.obligation not in usage or billed == usage:
             lines.append(line)
         elif line.part == 0:
             assert line.price_id is not None
             owed = obligation_of_line(line)
             lines += lines_of(owed, catalog[line.price_id], usage[line.obligation])
-    if agreed:
-        lines = with_commitment(lines, agreed, invoice.subscription_id)
+    committed = [line.amount for line in lines if is_commitment(line)]
+    if agreed or committed:
+        lines = with_commitment(lines, agreed)
+    if billed == usage and committed == [line.amount for line in lines if is_commitment(line)]:
+        return invoice
     return with_lines(invoice, lines)
 
 

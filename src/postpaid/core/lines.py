@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from postpaid.core.commitments import Commitment, share, whole_seconds
+from postpaid.core.commitments import SECOND, Commitment, share, union, whole_seconds
 from postpaid.core.cycles import closing_items, zone_of
 from postpaid.core.money import format_amount, plain, round_minor
 from postpaid.core.periods import Recurrence
@@ -29,7 +30,7 @@ ZERO = Decimal(0)
 _OF_USAGE = frozenset({DetailKind.MINIMUM, DetailKind.MAXIMUM, DetailKind.BILLED})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # see core/values
 class Line:
     """One amount on an invoice: a part of what an obligation owes, with its reason.
 
@@ -185,49 +186,62 @@ def billed_lines(owed: Obligation, sold: Sold, item: Item) -> list[Line]:
     return [replace(line, meter_id=None)]
 
 
-def with_commitment(
-    lines: Sequence[Line], agreed: Commitment, subscription_id: str | None
-) -> list[Line]:
+def with_commitment(lines: Sequence[Line], agreed: Commitment) -> list[Line]:
     """The lines with the subscription's commitment kept: at most one more, after all others.
 
-    It is for the usage of the shortest window among them, and its share of a whole period.
+    It is for the usage of the shortest period among those that end, by the share of it that the
+    lines bill: also what was settled within it before, and waited as invoice items.
     """
-    name_of = {each.obligation: each for each in lines if each.meter_id and each.part == 0}
     kept = [line for line in lines if not is_commitment(line)]
-    windows = [each for each in name_of.values() if each.invoice_item_id is None]
+    windows = {each.obligation: each for each in kept if each.meter_id and each.part == 0}
     if not windows:
         return kept
-    first = max(windows, key=lambda each: (each.period_start, each.obligation))
-    part = agreed.prorated(share(first.period_start, first.period_end, first.whole_seconds))
-    billed = sum(line.amount for line in kept if line.obligation in name_of)
-    missing = part.adjustment(billed)
+    end = max(each.period_end for each in windows.values())
+    closing = [each for each in windows.values() if each.period_end == end]
+    first = min(closing, key=lambda each: (_whole(each), each.period_start, each.obligation))
+    start = end - timedelta(seconds=_whole(first))
+    within = [each for each in windows.values() if each in closing or start <= each.period_start]
+    names = {each.obligation for each in within}
+    covered = union((max(start, each.period_start), each.period_end) for each in within)
+    part = agreed.prorated(min(Fraction(1), Fraction(covered // SECOND, _whole(first))))
+    missing = part.adjustment(sum(line.amount for line in kept if line.obligation in names))
     if not missing:
         return kept
-    period = first.obligation.rpartition("/")[2]
-    return [
-        *kept,
-        replace(
-            first,
-            id="",
-            obligation=f"{subscription_id}/{period}/minimum",
-            subscription_item_id=None,
-            price_id=None,
-            product_id=None,
-            meter_id=None,
-            quantity=ZERO,
-            unit_amount=None,
-            tier=None,
-            kind=DetailKind.MINIMUM if missing > 0 else DetailKind.MAXIMUM,
-            amount=missing,
-            description="Minimum commitment" if missing > 0 else "Maximum charge",
-            metadata={},
-            discount_ids=None,
-            tax_rate_ids=None,
-            discounts=None,
-            credits=None,
-            taxes=None,
-        ),
-    ]
+    begins = max(start, min(each.period_start for each in within))
+    return [*kept, commitment_line(replace(first, period_start=begins), missing)]
+
+
+def commitment_line(first: Line, missing: int) -> Line:
+    """The line that keeps a subscription's commitment for usage of which ``first`` is the first."""
+    name, at, behind = first.obligation.partition("@")
+    return replace(
+        first,
+        id="",
+        obligation=f"{name}/minimum{at}{behind}",
+        subscription_item_id=None,
+        invoice_item_id=None,
+        price_id=None,
+        product_id=None,
+        meter_id=None,
+        quantity=ZERO,
+        unit_amount=None,
+        tier=None,
+        kind=DetailKind.MINIMUM if missing > 0 else DetailKind.MAXIMUM,
+        amount=missing,
+        description="Minimum commitment" if missing > 0 else "Maximum charge",
+        metadata={},
+        discountable=True,
+        discount_ids=None,
+        tax_rate_ids=None,
+        discounts=None,
+        credits=None,
+        taxes=None,
+    )
+
+
+def _whole(line: Line) -> int:
+    """How many seconds a whole period is of which the line bills all, or a part."""
+    return line.whole_seconds or max(1, (line.period_end - line.period_start) // SECOND)
 
 
 def is_commitment(line: Line) -> bool:

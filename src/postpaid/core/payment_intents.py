@@ -82,7 +82,7 @@ def next_status(status: PaymentIntentStatus, action: PaymentIntentAction) -> Pay
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # see core/values
 class PaymentIntent:
     """``amount`` minor units that are to be collected, for an invoice or by themselves.
 

@@ -133,7 +133,7 @@ class ProrationDiscounts(StrEnum):
     ITEMIZED = "itemized"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # see core/values
 class Item:
     """One price on a subscription, and the period of it that is running.
 
@@ -175,7 +175,7 @@ class Item:
         return self.usage_price_id or self.price_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # see core/values
 class Subscription:
     """An agreement: a customer buys the items, every period, until it ends.
 

@@ -317,7 +317,7 @@ def run(conn: Connection, check: Check) -> list[tuple[Any, ...]]:
     return list(conn.execute(check.query.encode()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BilledLine(Line):
     """A finalized line that bills usage, with what it takes to rate it again from the events."""
 

@@ -24,7 +24,7 @@ class TaxExempt(StrEnum):
     REVERSE = "reverse"  # the customer accounts for it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # see core/values
 class Customer:
     """Who buys.
 

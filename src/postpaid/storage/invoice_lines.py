@@ -67,7 +67,7 @@ def insert(conn: Connection, account_id: int, invoices: Sequence[Invoice]) -> No
         raise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _PlacedLine(Line):
     """A line and the invoice it is on."""
 

@@ -41,7 +41,7 @@ REACHED = frozenset({AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptS
 """Of attempts that are charges: what else was tried did not get as far as that."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # see core/values
 class PaymentAttempt:
     """One try to be paid ``amount`` minor units, for a payment intent.
 
@@ -261,6 +261,35 @@ def pending_on_clock(conn: Connection, account_id: int, clock_id: str) -> list[P
     """
     parameters = {"account_id": account_id, "clock_id": clock_id}
     ids = [row[0] for row in conn.execute(PENDING_ON_CLOCK, parameters)]
+    return list(load(conn, account_id, ids).values()) if ids else []
+
+
+AWAITED_ON_CLOCK = """
+SELECT a.id
+  FROM payment_attempts a
+  JOIN payment_intents p ON p.account_id = a.account_id AND p.id = a.payment_intent_id
+ WHERE a.account_id = %(account_id)s
+   AND a.status IN ('pending', 'processing')
+   AND a.gateway = 'test'
+   AND a.asked = 1
+   AND a.attempted_at <= %(attempted_until)s
+   AND p.clock_id = %(clock_id)s
+ ORDER BY a.id
+ LIMIT %(limit)s
+"""
+
+
+def awaited_on_clock(
+    conn: Connection, account_id: int, clock_id: str, *, attempted_until: datetime, limit: int
+) -> list[PaymentAttempt]:
+    """The attempts of the test clock that the test gateway was asked once, and has not decided."""
+    parameters = {
+        "account_id": account_id,
+        "clock_id": clock_id,
+        "attempted_until": attempted_until,
+        "limit": limit,
+    }
+    ids = [row[0] for row in conn.execute(AWAITED_ON_CLOCK, parameters)]
     return list(load(conn, account_id, ids).values()) if ids else []
 
 
