@@ -46,3 +46,9 @@ def test_names_under_which_the_api_is_frames() -> None:
 def test_what_is_no_such_time_is_refused(name: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is like 36h or 30d"):
         settings({name: said})
+
+
+@pytest.mark.parametrize("said", ["abc", "-5", "0", "2e6", "2_000"])
+def test_a_number_of_bytes_that_is_none_is_refused_by_name(said: str) -> None:
+    with pytest.raises(ValueError, match="POSTPAID_BODY_BYTES_MAX is a whole number above 0"):
+        settings({"POSTPAID_BODY_BYTES_MAX": said})

@@ -50,7 +50,7 @@ def main() -> None:
 @app.command()
 def serve(
     host: str = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 is any that is free.")] = 8420,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = 8420,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="How many processes.")] = 1,

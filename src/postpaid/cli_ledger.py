@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, instant
+from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, instant, span
 
 ledger = typer.Typer(help="Take the ledger to bookkeeping.", no_args_is_help=True)
 
@@ -55,8 +55,7 @@ def export(
         zone = zone_called(zone_name)
         wanted = export_ledger.Wanted(
             zone,
-            instant(from_, "--from", zone),
-            instant(to, "--to", zone),
+            *span(from_, to, zone),
             instant(recognized_until, "--recognized-until", zone),
         )
         with database.transaction() as conn:

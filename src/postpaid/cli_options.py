@@ -46,6 +46,16 @@ def chosen_settings(data_dir: Path | None, database_url: str | None) -> Settings
     return chosen
 
 
+def span(
+    from_: str | None, to: str | None, zone: tzinfo = UTC
+) -> tuple[datetime | None, datetime | None]:
+    """What ``--from`` and ``--to`` say, in this order. Raises ``typer.BadParameter``."""
+    start, end = instant(from_, "--from", zone), instant(to, "--to", zone)
+    if start is not None and end is not None and start >= end:
+        raise typer.BadParameter("--from must be before --to.")
+    return start, end
+
+
 def instant(text: str | None, option: str, zone: tzinfo = UTC) -> datetime | None:
     """A day's beginning in the zone, or an instant with its own; None where nothing is given.
 

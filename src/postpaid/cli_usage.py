@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, instant
+from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, instant, span
 from postpaid.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def export(
         if file is not None
         else usage_files.Layout(chosen or usage_files.FileFormat.NDJSON, "")
     )
-    start, end = instant(from_, "--from"), instant(to, "--to")
+    start, end = span(from_, to)
     with serving.opened(chosen_settings(data_dir, database_url)) as database:
         with database.connection() as conn:
             account = accounts.find_by_name(

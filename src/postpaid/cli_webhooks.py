@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, instant
+from postpaid.cli_options import DatabaseUrl, DataDir, Mode, chosen_settings, span
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,8 @@ def list_(
                 for each in found.rows:
                     failing = f"  failing since {each.failing_since}" if each.failing_since else ""
                     typer.echo(f"{each.id}  {each.status}  {each.url}{failing}")
+                if not found.rows:
+                    typer.echo(f"There are no webhook endpoints in {mode} mode.")
                 return
             if not webhook_endpoints.load(conn, act.account_id, [endpoint]):
                 raise NotFound.of("webhook endpoint", endpoint)
@@ -81,7 +83,7 @@ def redeliver(
     """Send an endpoint again what it failed to take; a running worker does it."""
     from postpaid.billing import redeliver as again
 
-    created_from, created_before = instant(from_, "--from"), instant(to, "--to")
+    created_from, created_before = span(from_, to)
     with (
         _account(mode, account, data_dir, database_url) as (database, act),
         database.transaction() as conn,

@@ -45,7 +45,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         data_dir=Path(env.get("POSTPAID_DATA_DIR") or DEFAULT_DATA_DIR),
         database_url=env.get("POSTPAID_DATABASE_URL") or None,
         api_key=env.get("POSTPAID_API_KEY") or None,
-        body_bytes_max=int(env.get("POSTPAID_BODY_BYTES_MAX") or 2_000_000),
+        body_bytes_max=_count(env, "POSTPAID_BODY_BYTES_MAX") or 2_000_000,
         secret_keys=_list(env.get("POSTPAID_SECRET_KEY")),
         webhook_allowed_networks=_networks(env, "POSTPAID_WEBHOOK_ALLOWED_NETWORKS"),
         idempotency_retention=_duration(env, "POSTPAID_IDEMPOTENCY_RETENTION")
@@ -60,6 +60,16 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
 def _list(value: str | None) -> tuple[str, ...]:
     """What is between the commas."""
     return tuple(each.strip() for each in (value or "").split(",") if each.strip())
+
+
+def _count(env: Mapping[str, str], name: str) -> int | None:
+    """A whole number above 0; None where it is not set. Raises ``ValueError``."""
+    value = (env.get(name) or "").strip()
+    if not value:
+        return None
+    if not re.fullmatch("[0-9]{1,18}", value) or not (count := int(value)):
+        raise ValueError(f"{name} is a whole number above 0, not {value!r}.")
+    return count
 
 
 def _networks(env: Mapping[str, str], name: str) -> tuple[str, ...]:

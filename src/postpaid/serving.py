@@ -6,6 +6,7 @@ the inside out, and another one gives up the wait that it finds; the database go
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import socket
@@ -23,7 +24,7 @@ from postpaid import clock
 from postpaid.billing import manage_keys
 from postpaid.config import Settings
 from postpaid.storage import accounts, embedded
-from postpaid.storage.database import Database, migrate
+from postpaid.storage.database import Database, SchemaTooNew, migrate
 from postpaid.storage.vault import Vault, VaultError, key_in_file
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = (error.strerror or "").partition(" (")[0]  # whose rest repeats the address
-        raise CannotRun(f"Cannot listen on {host}, port {port}: {reason}.") from error
+        advice = " Choose another --port." if error.errno == errno.EADDRINUSE else ""
+        raise CannotRun(f"Cannot listen on {host}, port {port}: {reason}.{advice}") from error
 
 
 def base_url(listener: socket.socket) -> str:
@@ -137,6 +139,20 @@ def bring_up_to_date(url: str) -> list[str]:
     """Apply the migrations that are missing; return their names. Raises ``CannotRun``."""
     try:
         return migrate(url)
+    except SchemaTooNew as error:
+        raise CannotRun(
+            f"A newer Postpaid has used this database. {error} Run that version again, or restore "
+            "the backup from before it."
+        ) from error
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:  # the server's own
+            raise CannotRun(f"The database cannot be used: {error}") from error
+        said = str(error).strip()
+        why = "" if "://" in said else f" ({said})"  # a URL may have a password in it
+        raise CannotRun(
+            f"The database URL cannot be read{why}: it is like "
+            "postgresql://user@host:5432/database."
+        ) from error
     except psycopg.Error as error:
         raise CannotRun(f"The database cannot be used: {error}") from error
 

@@ -12,6 +12,7 @@ from lines import a_line as line
 from postpaid.core.adjusting import Applied, TaxReason, adjusted, parts_off, percent_of, spread
 from postpaid.core.discounts import Coupon, Duration
 from postpaid.core.invoicing import with_lines
+from postpaid.core.pricing import DetailKind
 from postpaid.core.tax_rates import TaxRate
 from postpaid.core.values import replace
 
@@ -117,6 +118,29 @@ def test_a_coupon_takes_nothing_off_too_small_an_order():
 def test_credit_takes_no_discount():
     invoice = adjust(draft([line(-500), line(1000, 1)]), percent("50"), off(100))
     assert (invoice.lines[0].discounts, invoice.total) == (None, 500 - 500 - 100)
+
+
+def test_a_discount_is_of_usage_that_is_not_billed_yet_and_within_the_most():
+    usage = line(2000, meter_id="mtr_1")
+    name = usage.obligation
+    billed = line(-1500, id="il_b", obligation=f"{name}/billed", kind=DetailKind.BILLED)
+    most = line(-1500, id="il_m", part=1, meter_id="mtr_1", kind=DetailKind.MAXIMUM)
+    assert adjust(draft([usage, billed]), percent("10")).total_discounts == {"di_percent": 50}
+    assert adjust(draft([usage, most]), percent("100")).total == 0
+    revised = [replace(each, obligation=f"{each.obligation}@in_2") for each in (usage, billed)]
+    assert adjust(draft(revised), percent("10")).total == 450
+
+
+def test_what_is_over_a_subscriptions_most_is_taken_off_all_its_usage():
+    lines = [line(1000, meter_id="mtr_1"), line(3000, 1, meter_id="mtr_2"), line(500, 2)]
+    most = line(-2000, 3, price_id=None, product_id=None, kind=DetailKind.MAXIMUM)
+    invoice = adjust(draft([*lines, most]), percent("10"))
+    assert [each.discounts for each in invoice.lines] == [
+        {"di_percent": 50},
+        {"di_percent": 150},
+        {"di_percent": 50},
+        None,
+    ]
 
 
 def test_a_lines_own_discount_comes_first_and_is_in_the_subtotal():

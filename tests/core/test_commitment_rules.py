@@ -16,6 +16,7 @@ from postpaid.core.lines import Line, Obligation, lines_of, with_commitment
 from postpaid.core.periods import Interval, Recurrence
 from postpaid.core.pricing import Model
 from postpaid.core.subscriptions import Sold
+from postpaid.core.values import replace
 
 MONTHLY = Recurrence(Interval.MONTH)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,21 +141,36 @@ def test_what_is_owed_is_never_outside_the_commitment(least: int, more: int, use
 
 def test_a_subscriptions_commitment_is_one_line_after_the_others() -> None:
     lines = lines_of(owed(), sold(), Decimal(10))
-    kept = with_commitment(lines, Commitment(minimum=500), "sub")
+    kept = with_commitment(lines, Commitment(minimum=500))
     assert said(kept)[-1] == ("minimum", 450, "Minimum commitment")
-    assert kept[-1].obligation == "sub/period-0/minimum"
+    assert kept[-1].obligation == "sub/si/period-0/minimum"
     assert (kept[-1].meter_id, kept[-1].subscription_item_id) == (None, None)
 
 
 def test_it_is_kept_anew_when_usage_is_counted_again() -> None:
-    once = with_commitment(lines_of(owed(), sold(), Decimal(10)), Commitment(100, 200), "sub")
-    fewer = with_commitment([*lines_of(owed(), sold(), Decimal(30)), once[-1]], Commitment(100), "")
+    once = with_commitment(lines_of(owed(), sold(), Decimal(10)), Commitment(100, 200))
+    fewer = with_commitment([*lines_of(owed(), sold(), Decimal(30)), once[-1]], Commitment(100))
     assert [line.amount for line in once] == [50, 50]
     assert [line.amount for line in fewer] == [150]
 
 
+def test_it_is_for_all_of_the_time_that_is_billed_and_all_that_was_used_in_it() -> None:
+    middle = T0 + timedelta(days=10)
+    before = replace(owed(T0, middle, JANUARY_S), name="sub/si/period-0")
+    after = replace(owed(middle, T1, JANUARY_S), name="sub/si/1.period-0")
+    beside = replace(owed(middle, T1, JANUARY_S), name="sub/si_2/period-0")
+    [settled] = lines_of(before, sold(), Decimal(20))
+    settled = replace(settled, invoice_item_id="ii_1")
+    rest = [*lines_of(after, sold(), Decimal(10)), *lines_of(beside, sold(), Decimal(10))]
+    [*_, missing] = with_commitment([settled, *rest], Commitment(minimum=3100))
+    assert (missing.amount, missing.period_start, missing.period_end) == (2900, T0, T1)
+    assert missing.invoice_item_id is None
+    # Time that nothing bills, as that of a pause, owes nothing.
+    assert with_commitment(rest, Commitment(minimum=3100))[-1].amount == 2100 - 100
+
+
 def test_without_usage_to_bill_there_is_nothing_to_commit_to() -> None:
-    assert with_commitment([], Commitment(minimum=500), "sub") == []
+    assert with_commitment([], Commitment(minimum=500)) == []
 
 
 # ─── What cannot be kept ─────────────────────────────────────────────────────────────────────

@@ -36,6 +36,7 @@ from postpaid.core.credits import (
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.lines import Line
+from postpaid.core.pricing import DetailKind as K
 from postpaid.core.values import replace
 
 DAY = timedelta(days=1)
@@ -140,6 +141,18 @@ def test_a_grant_pays_for_lines_in_their_order() -> None:
         ("a", "il_1", 20),
         ("b", "il_1", 50),
     ]
+
+
+def test_of_usage_a_grant_pays_what_is_not_billed_yet_and_within_the_most() -> None:
+    fee = line(9, 5000, meter_id=None)
+    billed = line(1, -100, id="il_billed", price_id="price_0", meter_id=None, kind=K.BILLED)
+    most = line(1, -60, id="il_most", price_id="price_0", kind=K.MAXIMUM)
+    whole = line(1, -30, id="il_whole", price_id=None, meter_id=None, kind=K.MAXIMUM)
+    assert used(invoice(line(0, 150), billed, fee), grant("a", 999)) == [("a", "il_0", 50)]
+    assert used(invoice(line(0, 150), whole, fee), grant("a", 999)) == [("a", "il_0", 120)]
+    # What other prices' usage comes to is not for a grant that is not for them.
+    mine = grant("mine", 999, price_ids=["price_0"])
+    assert used(invoice(line(0, 100), most, line(2, 500)), mine) == [("mine", "il_0", 40)]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.ledger import Entry, LedgerAccount, LedgerKind, Taken, Transaction, earned
 from postpaid.core.lines import Line
 from postpaid.core.money import allocate
+from postpaid.core.pricing import DetailKind
 from postpaid.core.refunds import Refund, RefundStatus
 
 NOW = datetime(2026, 1, 1, 10, 51, 40, tzinfo=UTC)
@@ -103,6 +104,12 @@ def test_a_fee_in_advance_is_deferred_and_usage_is_revenue() -> None:
 def test_usage_that_a_threshold_bills_early_is_revenue() -> None:
     posted = ledger.invoice_finalized(final(line(500, meter_id="mtr_1")))
     assert sums(posted) == {A.RECEIVABLE: 500, A.REVENUE: -500}
+
+
+def test_what_thresholds_have_billed_of_usage_comes_off_revenue_at_once() -> None:
+    billed = line(-200, meter_id=None, kind=DetailKind.BILLED)
+    posted = ledger.invoice_finalized(final(line(500, meter_id="mtr_1"), billed))
+    assert sums(posted) == {A.RECEIVABLE: 300, A.REVENUE: -300}
 
 
 def test_tax_is_owed_and_no_revenue_in_a_price_or_on_top() -> None:

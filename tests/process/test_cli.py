@@ -58,18 +58,55 @@ def test_an_audit_is_silent_or_fails(fresh_database_url: str) -> None:
     assert "cus_lost" in found.stdout
 
 
+def test_a_list_of_no_webhooks_says_so(fresh_database_url: str) -> None:
+    run("keys", "create", "--mode=test", "--database-url", fresh_database_url)
+    listed = run("webhooks", "list", "--mode=test", "--database-url", fresh_database_url)
+    assert listed.stdout == "There are no webhook endpoints in test mode.\n"
+
+
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = run("serve", "--port", str(port))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == f"Cannot listen on 127.0.0.1, port {port}: Address already in use.\n"
+    assert refused.stderr == (
+        f"Cannot listen on 127.0.0.1, port {port}: Address already in use. Choose another --port.\n"
+    )
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_is_none(port: str) -> None:
+    refused = run("serve", "--port", port)
+    assert refused.returncode == 2
+    assert "Invalid value for '--port'" in refused.stderr
 
 
 def test_a_database_that_is_not_there() -> None:
     refused = run("serve", "--port=0", POSTPAID_DATABASE_URL="postgresql://127.0.0.1:1/none")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("The database cannot be used: connection failed")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("shop", " (missing"), ("mysql://ada:secret@db/shop", ": it"), ("postgresql://?x=1", " (inv")],
+)
+def test_a_database_url_that_is_none(url: str, why: str) -> None:
+    refused = run("migrate", "--database-url", url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"The database URL cannot be read{why}")
+    assert "postgresql://user@host:5432/database" in refused.stderr
+    assert "secret" not in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "audit"])
+def test_a_database_of_a_newer_version(command: str, fresh_database_url: str) -> None:
+    with psycopg.connect(fresh_database_url) as conn:
+        conn.execute("INSERT INTO schema_migrations (name) VALUES ('9999_ahead')")
+    port = ["--port=0"] if command == "serve" else []
+    refused = run(command, *port, "--database-url", fresh_database_url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("A newer Postpaid has used this database.")
 
 
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:

@@ -101,8 +101,9 @@ def test_what_time_has_earned(books: Books, tmp_path: Path) -> None:
     [
         (["--account", "Nobody"], 1, "There is no account 'Nobody' in test mode."),
         (["--from", "yesterday"], 2, "--from is like 2026-01-01"),
+        (["--from", "2026-02-01", "--to", "2026-01-01"], 2, "--from must be before --to"),
     ],
-    ids=["account", "day"],
+    ids=["account", "day", "the wrong way round"],
 )
 def test_what_cannot_be_exported(
     books: Books, tmp_path: Path, more: list[str], code: int, says: str

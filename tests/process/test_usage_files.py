@@ -564,6 +564,9 @@ def test_the_commands(shop: Shop) -> None:
         pytest.param(["export", "--customer=none"], 1, "No such customer: 'none'", id="nobody"),
         pytest.param(["export", "--from=today"], 2, "--from is like 2026-01-01", id="no-day"),
         pytest.param(["export", "--to=2026-01-01T00:00:00"], 2, "--to is like", id="no-zone"),
+        pytest.param(
+            ["export", "--from=2026-02-01", "--to=2026-02-01"], 2, "--from must be", id="span"
+        ),
         pytest.param(["export", "--format=parquet"], 1, "Parquet is written to a file", id="pipe"),
         pytest.param(["export", "/none/a.csv"], 1, "Cannot write /none/a.csv: No", id="no-folder"),
     ],

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import database
-from postpaid.storage.database import MIGRATIONS, migrate, migrations
+from postpaid.storage.database import MIGRATIONS, SchemaTooNew, migrate, migrations
 
 
 @pytest.fixture
@@ -53,6 +53,14 @@ def test_a_new_one_is_applied_to_what_was_there(url: str, folder: Path) -> None:
     migrate(url, folder)
     (folder / "0003_width.sql").write_text("ALTER TABLE shelves ADD depth integer;")
     assert migrate(url, folder) == ["0003_width"]
+
+
+def test_what_somebody_newer_has_migrated_is_left_alone(url: str, folder: Path) -> None:
+    migrate(url, folder)
+    (folder / "0002_book.sql").rename(folder / "0001_zoo.sql")
+    with pytest.raises(SchemaTooNew, match="0002_book"):
+        migrate(url, folder)
+    assert tables(url) == {"shelves", "books"}
 
 
 def test_of_many_at_once_each_migration_is_applied_by_one(url: str, folder: Path) -> None:

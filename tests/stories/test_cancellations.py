@@ -151,6 +151,25 @@ def test_at_the_end_of_its_period_without_usage_there_is_no_last_invoice(town: T
     assert totals(town, subscription.id) == [("paid", 10000)]
 
 
+@pytest.mark.parametrize("mode", ["flexible", "classic"])
+def test_at_its_date_it_gives_back_no_more_than_was_paid(town: Town, mode: str) -> None:
+    """Half was off what was paid, so half is off what is given back: of 28 days, 21."""
+    clock = town.clock()
+    half = town.client.v1.coupons.create({"percent_off": 50, "duration": "forever"})
+    subscription = town.subscribe(
+        town.customer(clock),
+        fee(town),
+        billing_mode={"type": mode},
+        discounts=[{"coupon": half.id}],
+        cancel_at=FEBRUARY + 7 * DAY,
+    )
+    town.advance(clock, FEBRUARY + HOUR)
+    upcoming = town.client.v1.invoices.create_preview({"subscription": subscription.id})
+    assert upcoming.total == -5000 * 21 // 28
+    town.advance(clock, MARCH)
+    assert [each.total for each in town.invoices(subscription.id)] == [5000, 5000, upcoming.total]
+
+
 def test_a_change_of_mind(town: Town) -> None:
     clock = town.clock()
     subscription = town.subscribe(town.customer(clock), fee(town))

@@ -138,3 +138,84 @@ def test_a_commitment_is_on_the_invoice_of_the_usage(town: Town) -> None:
     town.advance(clock, FEBRUARY + HOUR)
     [_, *renewals] = town.invoices(subscription.id)
     assert sorted(each.total for each in renewals) == [900, 1000]
+
+
+def two_plans(town: Town, **terms: Any) -> tuple[str, str]:
+    """Two prices of the same calls, at 10 and 20 cents; the first with these terms."""
+    recurring = {"usage_type": "metered", "meter": town.meter()}
+    cheap = town.price(recurring=recurring, product_data={"name": "A"}, unit_amount=10, **terms)
+    return cheap, town.price(recurring=recurring, product_data={"name": "B"}, unit_amount=20)
+
+
+def test_a_commitment_is_for_the_whole_month_whatever_is_sold_in_it(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    cheap, dear = two_plans(town)
+    subscription = town.subscribe(ada, cheap, minimum_amount=3100)
+    town.advance(clock, MONTH_BEGINS + 10 * DAY)
+    town.use(ada, "10", timestamp=MONTH_BEGINS + DAY)
+    [item] = subscription["items"].data
+    town.client.v1.subscriptions.update(
+        subscription.id,
+        {"items": [{"id": item.id, "price": dear}, {"price": town.metered("look", unit_amount=1)}]},
+    )
+    expected = preview(town, subscription.id)
+    town.advance(clock, FEBRUARY)
+    town.use(ada, "1", timestamp=FEBRUARY - 60)
+    town.advance(clock, FEBRUARY + HOUR)
+    [january] = town.invoices(subscription.id)
+    assert (expected.total, expected.lines.data[-1].amount) == (3100, 3000)
+    assert (january.total, january.lines.data[-1].amount) == (3100, 2980)
+
+
+def test_a_part_that_is_invoiced_at_once_owes_its_share_and_the_rest_the_rest(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    cheap, dear = two_plans(town)
+    subscription = town.subscribe(ada, cheap, maximum_amount=3100)
+    town.advance(clock, MONTH_BEGINS + 10 * DAY)
+    town.use(ada, "500", timestamp=MONTH_BEGINS + DAY)
+    [item] = subscription["items"].data
+    town.client.v1.subscriptions.update(
+        subscription.id,
+        {"items": [{"id": item.id, "price": dear}], "proration_behavior": "always_invoice"},
+    )
+    town.use(ada, "500")
+    town.advance(clock, FEBRUARY + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [1000, 2100]
+
+
+def test_a_price_that_is_left_owes_its_share_though_nothing_was_used(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    cheap, dear = two_plans(town, minimum_amount=3100)
+    subscription = town.subscribe(ada, cheap)
+    town.advance(clock, MONTH_BEGINS + 10 * DAY)
+    [item] = subscription["items"].data
+    town.client.v1.subscriptions.update(
+        subscription.id, {"items": [{"id": item.id, "price": dear}]}
+    )
+    town.advance(clock, FEBRUARY + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [1000]
+
+
+def test_a_commitment_that_changes_in_the_hour_of_grace_counts(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(ada, town.metered(unit_amount=5), minimum_amount=1000)
+    town.advance(clock, FEBRUARY)
+    town.client.v1.subscriptions.update(subscription.id, {"minimum_amount": ""})  # type: ignore[typeddict-unknown-key]
+    town.advance(clock, FEBRUARY + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [0]
+
+
+def test_a_discount_is_of_the_most_and_not_of_what_is_over_it(town: Town) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    free = town.client.v1.coupons.create({"percent_off": 100, "duration": "forever"})
+    subscription = town.subscribe(
+        ada, town.metered(unit_amount=5, maximum_amount=300), discounts=[{"coupon": free.id}]
+    )
+    town.use(ada, "100")
+    town.advance(clock, FEBRUARY + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [0]

@@ -210,6 +210,7 @@ def test_a_payment_by_itself_that_waits_may_be_given_up(town: Town) -> None:
     assert made.status == "requires_action"
     over = v1.payment_intents.cancel(made.id, {"cancellation_reason": "abandoned"})
     assert (over.status, over.cancellation_reason) == ("canceled", "abandoned")
+    assert over.latest_charge is None  # there is none: nobody was charged
     for act in (lambda: town.authenticate(made.id), lambda: v1.payment_intents.confirm(made.id)):
         with pytest.raises(stripe.InvalidRequestError):
             act()

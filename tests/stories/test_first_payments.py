@@ -1,5 +1,7 @@
 """The first payment: made, declined and made good, never made, or not to be tried at all."""
 
+from typing import Any
+
 import pytest
 import stripe
 from town import DAY, HOUR, MONTH_BEGINS, Town
@@ -193,6 +195,23 @@ def test_error_if_incomplete_with_a_good_card_is_no_error(town: Town) -> None:
     customer = town.customer(town.clock())
     subscription = town.subscribe(customer, fee(town), payment_behavior="error_if_incomplete")
     assert subscription.status == "active"
+
+
+@pytest.mark.parametrize(
+    ("terms", "status"),
+    [
+        ({"trial_period_days": 7}, "trialing"),
+        ({"collection_method": "send_invoice", "days_until_due": 3}, "active"),
+        ({"billing_cycle_anchor": FEBRUARY - DAY, "proration_behavior": "none"}, "active"),
+    ],
+)
+def test_error_if_incomplete_with_nothing_to_pay_now_is_no_error(
+    town: Town, terms: dict[str, Any], status: str
+) -> None:
+    clock = town.clock()
+    terms = {"payment_behavior": "error_if_incomplete", **terms}
+    assert town.subscribe(town.customer(clock, None), fee(town), **terms).status == status
+    town.advance(clock, JANUARY + HOUR)
 
 
 # ─── Given up ────────────────────────────────────────────────────────────────────────────────

@@ -279,7 +279,7 @@ def test_phases_go_by_the_calendar_while_a_subscription_is_paused(town: Town, fr
     assert paper(town, key) == [
         ("2026-01-01", 0),
         ("2026-01-11", 0),  # the pause gives back nothing of nothing; a new period begins free
-        ("2026-02-10", 3095),  # the second phase has begun meanwhile: it is noticed in the hour
+        ("2026-02-10", 3100),  # the second phase has begun meanwhile: it is made up for at once
         ("2026-03-01", 9901 + 3182 - 996),  # 9 of the 28 days at full price, and not at 31.00
         ("2026-04-10", 9901),
     ]

@@ -251,3 +251,24 @@ def test_a_renewal_asks_for_what_a_transfer_left(town: Town) -> None:
     assert (renewal.status, renewal.amount_paid, renewal.amount_overpaid) == ("paid", FEE, 0)
     assert town.subscription(subscription.id).status == "active"
     assert town.client.v1.charges.list({"customer": customer}).data[0].amount == 1000
+
+
+def test_a_debit_that_comes_when_a_transfer_has_paid_is_credit_and_said_to_be_there(
+    town: Town,
+) -> None:
+    clock = town.clock()
+    customer = town.customer(clock, "pm_usBankAccount_success")
+    price = town.price(unit_amount=FEE, product_data={"name": "Fee"})
+    [invoice] = town.invoices(town.subscribe(customer, price).id)
+    assert record(town, invoice.id, FEE).status_code == 200
+
+    town.advance(clock, MONTH_BEGINS + DAY)
+
+    invoice = as_it_is(town, invoice)
+    assert (invoice.status, invoice.amount_paid, invoice.amount_overpaid) == ("paid", FEE, FEE)
+    assert town.client.v1.customers.retrieve(customer).balance == -FEE
+    paid = [each for each in town.events() if each.type == "invoice_payment.paid"]
+    assert [each.data.object["payment"]["type"] for each in paid] == [
+        "payment_record",
+        "payment_intent",
+    ]

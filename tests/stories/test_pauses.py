@@ -1,5 +1,7 @@
 """Subscriptions that are paused and resumed: nothing is billed in between."""
 
+from typing import Any
+
 import pytest
 import stripe
 from town import DAY, HOUR, Town, at, day
@@ -119,6 +121,66 @@ def test_resumed_within_the_periods_that_were_the_rest_is_paid(town: Town) -> No
     ]
     town.advance(clock, at("2026-04-01") + HOUR)
     assert town.invoices(subscription_id)[-1].total == 3100
+
+
+@pytest.mark.parametrize("mode", ["flexible", "classic"])
+def test_a_pause_gives_back_and_its_end_asks_for_what_discounts_leave(
+    town: Town, mode: str
+) -> None:
+    clock = town.clock(JANUARY)
+    half = town.client.v1.coupons.create({"percent_off": 50, "duration": "forever"})
+    subscription = town.subscribe(
+        town.customer(clock),
+        fee(town),
+        billing_mode={"type": mode},
+        discounts=[{"coupon": half.id}],
+    )
+    town.advance(clock, ELEVENTH)
+    pause(town, subscription.id)
+    town.advance(clock, at("2026-01-21"))
+    resume(town, subscription.id, billing_cycle_anchor={"type": "unchanged"})
+    town.advance(clock, FEBRUARY + HOUR)
+    renewal = town.invoices(subscription.id)[-1]
+    assert shown(renewal) == [
+        ("Remaining time on Fee after 21 Jan 2026", 550, "2026-01-21", "2026-02-01"),
+        ("Unused time on Fee after 11 Jan 2026", -1050, "2026-01-11", "2026-02-01"),
+        ("1 × Fee (at $31.00 / month)", 3100, "2026-02-01", "2026-03-01"),
+    ]
+    assert renewal.total == 550 - 1050 + 1550
+
+
+@pytest.mark.parametrize(
+    ("back", "bills", "status"),
+    [
+        ("2026-01-21", [-2600, -1100, 1100, 2200, 6200], "active"),
+        ("2026-08-21", [-2600, -2200, -1100, 1100, 2200], "canceled"),  # its end was in the pause
+    ],
+)
+def test_a_phase_whose_time_comes_in_a_pause_begins_when_that_ends(
+    town: Town, back: str, bills: list[int], status: str
+) -> None:
+    """The time of the pause costs nothing, whatever the phase does."""
+    clock = town.clock(JANUARY)
+    dear = town.price(unit_amount=6200, product_data={"name": "Dear"})
+    subscription = town.subscribe(town.customer(clock), fee(town))
+    running = {"price": subscription["items"].data[0].price.id}
+    schedules = town.client.v1.subscription_schedules
+    schedule = schedules.create({"from_subscription": subscription.id})
+    phases: Any = [
+        {"start_date": JANUARY, "end_date": ELEVENTH, "items": [running]},
+        {"end_date": at("2026-04-01"), "items": [{"price": dear}]},
+    ]
+    schedules.update(schedule.id, {"end_behavior": "cancel", "phases": phases})
+    town.advance(clock, at("2026-01-06"))
+    pause(town, subscription.id)
+    town.advance(clock, at(back))
+    resume(town, subscription.id, billing_cycle_anchor={"type": "unchanged"})
+    town.advance(clock, at(back) + 11 * DAY + HOUR)
+    last = town.invoices(subscription.id)[-1]
+    assert sorted(line.amount for line in last.lines.data) == bills
+    assert town.subscription(subscription.id).status == status
+    over = status == "canceled"
+    assert schedules.retrieve(schedule.id).status == ("completed" if over else "active")
 
 
 def test_a_resumption_that_is_not_paid_is_past_due(town: Town) -> None:

@@ -139,6 +139,25 @@ def test_a_phase_of_trial_is_free_and_the_next_is_paid(town: Town) -> None:
     assert again(town, schedule).status == "released"
 
 
+@pytest.mark.parametrize("proration", ["create_prorations", "none"])
+def test_a_phase_of_trial_between_two_that_are_paid_is_free(town: Town, proration: str) -> None:
+    """Its renewal bills what was used before, and the one after it is previewed all the while."""
+    clock = town.clock()
+    ada = town.customer(clock)
+    calls = town.metered(unit_amount=5)
+    free: Any = month(fee(town, 1000), calls, trial=True, proration_behavior=proration)
+    schedule = schedule_of(town, ada, month(fee(town, 1000), calls), free, month(fee(town, 2500)))
+    town.use(ada, "10")
+    renewal = renews_as_previewed(town, clock, schedule, FEBRUARY)
+    assert shown(renewal) == [(50, "10 × Calls (at $0.05 / month)")]
+    subscription_id = str(again(town, schedule).subscription)
+    assert town.subscription(subscription_id).status == "trialing"
+    town.use(ada, "100")
+    paid = renews_as_previewed(town, clock, schedule, MARCH)  # foretold before its reminder
+    assert shown(paid) == [(2500, "1 × Fee 2500 (at $25.00 / month)")]
+    assert [each.total for each in town.invoices(subscription_id)] == [1000, 50, 2500]
+
+
 def test_what_phases_leave_open_is_as_the_default_settings_say(town: Town) -> None:
     clock = town.clock()
     ada = town.customer(clock)

@@ -1,7 +1,8 @@
 """Random acts against the engine, and against what plain fractions make of them.
 
 After every step each customer's invoices are those of ``naive.Books``, line by line and due by due,
-and so is, every now and then, what the API shows and what the next preview says. ``POSTPAID_TEST_SEED`` repeats a run.
+and so is, every now and then, what the API shows and what the next preview says.
+``POSTPAID_TEST_SEED`` repeats a run.
 """
 
 from __future__ import annotations

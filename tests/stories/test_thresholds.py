@@ -21,11 +21,13 @@ def tiered(town: Town, mode: str) -> str:
     return town.metered(billing_scheme="tiered", tiers_mode=mode, tiers=GRADUATED)
 
 
-def wait_for(town: Town, subscription_id: str, count: int) -> list[stripe.Invoice]:
+def wait_for(
+    town: Town, subscription_id: str, count: int, *, under_way: str = "open"
+) -> list[stripe.Invoice]:
     """The subscription's invoices, once they are so many and none is under way."""
     for _ in range(1000):
         found = town.invoices(subscription_id)
-        if len(found) >= count and all(each.status != "open" for each in found):
+        if len(found) >= count and all(each.status != under_way for each in found):
             return found
         time.sleep(0.02)
     raise AssertionError(f"There never were {count} invoices.")
@@ -295,3 +297,64 @@ def test_a_threshold_that_resets_the_anchor_gives_back_what_licences_paid(
     town.client.v1.subscriptions.cancel(subscription.id, {"invoice_now": True, "prorate": True})
     last = town.invoices(subscription.id)[-1]
     assert last.billing_reason == "subscription_update"
+
+
+def test_a_discount_and_credit_are_for_what_is_billed_for_the_first_time(town: Town) -> None:
+    clock = town.clock()
+    ada, tenth = town.customer(clock), {"percent_off": 10, "duration": "forever"}
+    coupon = town.client.v1.coupons.create(tenth)  # type: ignore[arg-type]
+    subscription = town.subscribe(
+        ada,
+        town.price(unit_amount=5000, product_data={"name": "Fee"}),
+        town.metered(unit_amount=10),
+        billing_thresholds={"amount_gte": 900},
+        discounts=[{"coupon": coupon.id}],
+    )
+    town.client.v1.billing.credit_grants.create(
+        {
+            "customer": ada,
+            "category": "paid",
+            "amount": {"type": "monetary", "monetary": {"currency": "usd", "value": 1000}},
+            "applicability_config": {"scope": {"price_type": "metered"}},
+        }
+    )
+    town.use(ada, "100")
+    wait_for(town, subscription.id, 2)
+    town.use(ada, "50")
+    expected = town.client.v1.invoices.create_preview({"subscription": subscription.id})
+    town.advance(clock, FEBRUARY + HOUR)
+
+    # All of January's usage is 1500, less a tenth; 900 of the credit were for the first 100 calls.
+    [_, first, last] = town.invoices(subscription.id)
+    assert (first.total, last.total, expected.total) == (0, 4850, 4850)
+    assert [each.amount for each in last.total_discount_amounts or ()] == [550]
+    assert sum(each.amount for each in last.total_pretax_credit_amounts or ()) == 550 + 100
+
+
+@pytest.mark.parametrize("void", [False, True], ids=["all stand", "one is void"])
+def test_the_most_of_a_subscription_is_the_most_of_its_thresholds_too(
+    town: Town, void: bool
+) -> None:
+    clock = town.clock()
+    ada = town.customer(clock)
+    subscription = town.subscribe(
+        ada,
+        town.metered("call", unit_amount=10),
+        town.metered("look", unit_amount=7),
+        billing_thresholds={"amount_gte": 1000},
+        maximum_amount=3000,
+        collection_method="send_invoice",
+        days_until_due=30,
+    )
+    town.use(ada, "200", event_name="call")
+    wait_for(town, subscription.id, 1, under_way="draft")
+    town.use(ada, "333", event_name="look")
+    [_, second] = wait_for(town, subscription.id, 2, under_way="draft")
+    town.use(ada, "500", event_name="call")
+    assert (second.total, amounts(second)[-1]) == (1000, (-1331, "Maximum charge"))
+    if void:
+        town.client.v1.invoices.void_invoice(second.id)
+    town.advance(clock, FEBRUARY + HOUR)
+    town.advance(clock, FEBRUARY + 2 * HOUR)
+    standing = [each.total for each in town.invoices(subscription.id) if each.status != "void"]
+    assert standing == ([2000, 1000] if void else [2000, 1000, 0])

@@ -76,6 +76,25 @@ def test_a_debit_is_under_way_and_then_refused(town: Town) -> None:
     assert seen(town, subscription)[:3] == ("active", "paid", FEE)
 
 
+@pytest.mark.parametrize(
+    ("means", "comes_to"),
+    [
+        ("pm_usBankAccount_success", ("active", "paid", FEE, 1)),
+        ("pm_usBankAccount_insufficientFunds", ("past_due", "open", 0, 9)),
+        ("pm_card_answerLostDeclined", ("past_due", "open", 0, 9)),
+    ],
+)
+def test_what_is_not_decided_at_once_is_on_the_way_however_far_a_clock_goes(
+    town: Town, means: str, comes_to: tuple[object, ...]
+) -> None:
+    clock_id = town.clock()
+    customer = town.customer(clock_id)
+    subscription = town.subscribe(customer, town.price(unit_amount=FEE))
+    town.pays_with(customer, means)
+    town.advance(clock_id, FEBRUARY + 27 * DAY)  # in one leap, as in many
+    assert seen(town, subscription.id) == comes_to
+
+
 def test_a_bank_transfer_waits_until_somebody_records_it(town: Town) -> None:
     clock_id = town.clock()
     customer = town.customer(clock_id, card=None)

@@ -178,6 +178,25 @@ def test_a_draft_and_its_items(town: Town, ear: Ear) -> None:
     assert ear.types().count("invoice.voided") == 1
 
 
+def test_a_draft_is_said_as_it_is_shown(town: Town) -> None:
+    """Whom it is for and what the balance leaves due, though neither is kept until it is final."""
+    v1 = town.client.v1
+    ada = town.customer(None, email="ada@example.com", balance=-500)
+    draft = v1.invoices.create({"customer": ada, "metadata": {"po": "9"}})
+    v1.invoice_items.create(
+        {"customer": ada, "invoice": draft.id, "amount": 700, "currency": "usd"}
+    )
+    changed = v1.invoices.retrieve(draft.id)
+    assert (changed.customer_email, changed.starting_balance) == ("ada@example.com", -500)
+    assert (draft.amount_due, changed.amount_due) == (0, 200)
+    created, updated = town.events(draft.id)
+    assert created.data.object.to_dict() == draft.to_dict()
+    assert updated.data.object.to_dict() == changed.to_dict()
+    was = updated.data.to_dict()["previous_attributes"]
+    assert {key: was[key] for key in ("amount_due", "total")} == {"amount_due": 0, "total": 0}
+    assert not {"customer_email", "customer_name", "starting_balance"} & set(was)
+
+
 def test_a_subscription_that_changes(town: Town, ear: Ear) -> None:
     v1 = town.client.v1
     clock = town.clock()

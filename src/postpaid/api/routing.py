@@ -32,7 +32,8 @@ R = TypeVar("R", bound=Addressed)
 class Router(Generic[R]):
     """Finds the route of a request, a step per segment of its path."""
 
-    def __init__(self, routes: Iterable[R]) -> None:
+    def __init__(self, routes: Iterable[R], *, described_at: str = "/docs") -> None:
+        self._described_at = described_at
         self._root = _Node[R]()
         for route in routes:
             node = self._root
@@ -66,7 +67,7 @@ class Router(Generic[R]):
         if node is None or method not in node.routes:
             raise UnknownRoute(
                 f"Unrecognized request URL ({method}: {unquote('/' + '/'.join(segments))}). "
-                "See /docs for the URLs that this server knows."
+                f"See {self._described_at} for the URLs that this server knows."
             )
         route = node.routes[method]
         return route, dict(zip(route.path_parameters, values, strict=True))

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
+from postpaid.billing.address import addressed
 from postpaid.billing.perform import Act
 from postpaid.billing.tell import Recorded, to_tell
 from postpaid.core.invoicing import Invoice, InvoiceStatus
 from postpaid.core.subscriptions import Subscription
 from postpaid.core.values import replace
-from postpaid.storage import deliveries, events, webhook_endpoints
+from postpaid.storage import customers, deliveries, events, webhook_endpoints
 from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 from postpaid.storage.events import Event
@@ -36,10 +37,20 @@ class Announcement:
     previous: Mapping[str, Any] | None = None
 
 
-def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) -> None:
-    """Write the events, in the order given, at the act's time, and who is to be told of them."""
+def announce(
+    conn: Connection,
+    act: Act,
+    announcements: Sequence[Announcement],
+    *,
+    owners: Mapping[str, Customer] | None = None,
+) -> None:
+    """Write the events, in the order given, at the act's time, and who is to be told of them.
+
+    ``owners`` are customers as they are, by id, whom a caller has; those of drafts are needed.
+    """
     if not announcements:
         return
+    announcements = _addressed(conn, act, announcements, owners or {})
     written = []
     snapshot: object = None
     text = ""
@@ -70,6 +81,41 @@ def announce(conn: Connection, act: Act, announcements: Sequence[Announcement]) 
         ]
         told = to_tell(conn, act, recorded, listening)
         deliveries.insert_many(conn, act.account_id, told)
+
+
+def _addressed(
+    conn: Connection,
+    act: Act,
+    announcements: Sequence[Announcement],
+    owners: Mapping[str, Customer],
+) -> Sequence[Announcement]:
+    """Drafts say whom they are for and what is due: what is kept of that when they are final."""
+    drafts = [_draft(said) for said in announcements]
+    ids = {draft.customer_id for draft in drafts if draft is not None}
+    if not ids:
+        return announcements
+    if missing := ids - owners.keys():
+        owners = {**owners, **customers.load(conn, act.account_id, missing)}
+    shown: dict[int, Invoice] = {}  # by identity: one thing that happened may have several types
+    told = []
+    for said, draft in zip(announcements, drafts, strict=True):
+        if draft is not None:
+            owner, previous = owners[draft.customer_id], said.previous
+            if id(draft) not in shown:
+                shown[id(draft)] = addressed(draft, owner)
+            after = shown[id(draft)]
+            if previous is not None:
+                previous = changes(addressed(replace(draft, **previous), owner), after)
+            said = replace(said, snapshot=after, previous=previous)
+        told.append(said)
+    return told
+
+
+def _draft(said: Announcement) -> Invoice | None:
+    found = said.snapshot
+    if said.object_type != "invoice" or not isinstance(found, Invoice):
+        return None
+    return found if found.status == InvoiceStatus.DRAFT else None
 
 
 def subscription_updated(before: Subscription, after: Subscription) -> Announcement:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from postpaid.billing.address import recipient
 from postpaid.billing.announce import Announcement, announce
 from postpaid.billing.do_each import do_each, raise_failed
-from postpaid.billing.finalize import recipient
 from postpaid.billing.perform import Act
 from postpaid.billing.preview_renewal import preview_renewals
 from postpaid.core.subscriptions import Subscription

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from postpaid.billing import change as changing
 from postpaid.billing.announce import Announcement, announce
@@ -24,7 +24,7 @@ from postpaid.billing.settle import settle
 from postpaid.billing.subscribe import subscribe_all
 from postpaid.billing.write_schedules import write
 from postpaid.core.changes import Change, ProrationBehavior
-from postpaid.core.cycles import rescheduled
+from postpaid.core.cycles import MOMENT, rescheduled
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.schedules import (
     EndBehavior,
@@ -41,7 +41,15 @@ from postpaid.core.schedules import (
     started,
     switched,
 )
-from postpaid.core.subscriptions import ENDED, BillingMode, Catalog, CollectionMethod, Subscription
+from postpaid.core.subscriptions import (
+    ENDED,
+    TRANSITIONS,
+    BillingMode,
+    Catalog,
+    CollectionMethod,
+    Subscription,
+    SubscriptionAction,
+)
 from postpaid.core.values import replace
 from postpaid.storage import (
     catalog,
@@ -53,7 +61,6 @@ from postpaid.storage import (
 from postpaid.storage.database import Connection, Database
 
 BATCH = 200  # schedules in one transaction
-LATER = timedelta(hours=1)  # until one is looked at again that has to wait
 
 
 @dataclass(slots=True)
@@ -64,7 +71,6 @@ class _Turns:
     extras: list[InvoiceItem] = field(default_factory=list)  # which the renewals bill
     changes: list[Change] = field(default_factory=list)
     schedules: list[tuple[Schedule, Schedule]] = field(default_factory=list)
-    later: list[Schedule] = field(default_factory=list)
 
 
 def begin_due_phases(database: Database, act: Act, wall: datetime) -> int:
@@ -210,10 +216,7 @@ def begin_phases(
     )
     changed = changing.change(conn, wall, turns.changes)
     write(conn, act, turns.schedules)
-    subscription_schedules.update_many(conn, act.account_id, turns.later)
-    return len(turns.schedules) + len(turns.later), [
-        each for one in changed for each in one.attempt_ids
-    ]
+    return len(turns.schedules), [each for one in changed for each in one.attempt_ids]
 
 
 def read_catalog(
@@ -246,10 +249,7 @@ def _turn(
     if schedule.due_at < due_at:
         turns.schedules.append((schedule, replace(schedule, due_at=due_at)))  # its end is near
         return
-    if subscription.closes_at is None:  # it is not paid yet, or paused
-        turns.later.append(replace(schedule, due_at=act.now + LATER))
-        return
-    if subscription.closes_at < due_at:
+    if subscription.closes_at is None or subscription.closes_at < due_at:
         return
     if following == len(schedule.phases):
         if schedule.end_behavior == EndBehavior.CANCEL:
@@ -267,14 +267,22 @@ def _turn(
         return
     if any(item.period_end <= due_at for item in subscription.items):
         return
-    turns.schedules.append((schedule, moved(schedule, following, act.now)))
+    # What waited for a pause to end begins with that, and so do phases that were over by then.
+    begins = max(due_at, schedule.due_at)
+    after = moved(schedule, following, act.now)
+    if after.due_at is not None:
+        after = replace(after, due_at=max(after.due_at, schedule.due_at))
+    turns.schedules.append((schedule, after))
+    cancel_at = _cancel_at(schedule, following)
+    if cancel_at is not None and cancel_at <= act.now:
+        cancel_at = act.now + MOMENT  # the end was in the pause, too
     asked = change_of(subscription, phase, sold)
-    within = all(each.period_start <= due_at <= each.period_end for each in subscription.items)
-    late = due_at if within and due_at < act.now else None
+    within = all(each.period_start <= begins <= each.period_end for each in subscription.items)
+    late = begins if within and begins < act.now else None
     turns.changes.append(
         replace(
             asked,
-            fields={**asked.fields, "cancel_at": _cancel_at(schedule, following)},
+            fields={**asked.fields, "cancel_at": cancel_at},
             prorated_at=None if asked.proration == ProrationBehavior.NONE else late,
         )
     )
@@ -300,7 +308,8 @@ def switch_at(
     if schedule.current_phase is None or following == len(schedule.phases):
         return None
     due_at, phase = schedule.current_phase.end_at, schedule.phases[following]
-    if phase.trial_end_at is not None or not is_boundary(subscription, due_at):
+    can_try = (subscription.status, SubscriptionAction.BEGIN_TRIAL) in TRANSITIONS
+    if not is_boundary(subscription, due_at) or (phase.trial_end_at and not can_try):
         return None
     after = switched(subscription, phase, sold, due_at)
     items = tuple(

@@ -31,7 +31,7 @@ from postpaid.billing.watch_thresholds import read_catalog, windows_of
 from postpaid.core.cycles import advanced
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import BillingReason, Invoice, draft
-from postpaid.core.lines import Line, billed_lines, obligation_of_line
+from postpaid.core.lines import Line, billed_lines, commitment_line, obligation_of_line
 from postpaid.core.subscriptions import Catalog, Subscription
 from postpaid.core.thresholds import ZERO, Standing, cut_short, may_bill, reaches_amount, standings
 from postpaid.core.values import replace
@@ -180,7 +180,7 @@ def _decide(
     found = [
         each
         for each in standings(subscription, sold, used, now=act.now, number=number)
-        if each.unbilled != ZERO
+        if each.unbilled != ZERO or each.accrued
     ]
     by_usage = [each for each in found if each.reaches_usage]
     if not by_usage and not reaches_amount(subscription, found):
@@ -192,6 +192,9 @@ def _decide(
             identified = replace(line, id=act.new_id("il"))
             lines.append(identified)
             ids.setdefault(each.item.id, []).append(identified.id)
+    if over := sum(each.over for each in found):
+        first = next(each.lines[0] for each in found if each.over)
+        lines.append(replace(commitment_line(first, -over), id=act.new_id("il")))
     invoice = draft(
         act.new_id("in"),
         subscription,

@@ -18,6 +18,7 @@ from postpaid.billing.decide_close import Closed, Known, credited_items, decide_
 from postpaid.billing.gather_items import gather_items, put_items_on
 from postpaid.billing.imagine import NOTHING, Imagined, imagine, imagine_each
 from postpaid.billing.measure import measure
+from postpaid.billing.net_prices import Nets, net_prices
 from postpaid.billing.open_windows import open_next_windows
 from postpaid.billing.perform import Act
 from postpaid.billing.write_schedules import end_with
@@ -27,7 +28,7 @@ from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import Invoice
 from postpaid.core.lines import metered_items, obligation_of
 from postpaid.core.prorations import Charge
-from postpaid.core.subscriptions import Catalog, Subscription, SubscriptionStatus
+from postpaid.core.subscriptions import BillingMode, Catalog, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
 from postpaid.storage import (
     catalog,
@@ -86,7 +87,7 @@ def close_periods(conn: Connection, act: Act, due: Sequence[Subscription]) -> li
     ]
     open_next_windows(conn, act, renewed, sold)
     end_with(conn, act, [(each.before, each.after) for each in closed if each.after.ended_at])
-    announce(conn, act, [said for each in closed for said in _announcements(each)])
+    announce(conn, act, [said for each in closed for said in _announcements(each)], owners=owners)
     return composed
 
 
@@ -168,6 +169,19 @@ def preview_each(
     return imagine_each(conn, act, drafts, owners)
 
 
+def until_it_bills(subscription: Subscription, sold: Catalog) -> Subscription:
+    """As it will be when something of it ends.
+
+    One that is not paid yet does not renew by itself: as it will be once it is paid.
+    """
+    if subscription.closes_at is None:
+        closes_at = next_moment(subscription, subscription.created_at)
+        subscription = replace(subscription, closes_at=closes_at)
+    while not bills_now(subscription):  # a reminder, or the end of a pause of collection
+        subscription = advanced(subscription, sold)
+    return subscription
+
+
 def _closing(act: Act, subscription: Subscription, known: Known) -> Closed:
     try:
         return decide_close(act.at(_moment(subscription), act.clock_id), subscription, known)
@@ -178,7 +192,7 @@ def _closing(act: Act, subscription: Subscription, known: Known) -> Closed:
 def _to_bill(running: Iterable[Subscription], sold: Catalog) -> list[Subscription]:
     """Those that will be billed by themselves, as they will be when something of them ends."""
     return [
-        _until_it_bills(each, sold)
+        until_it_bills(each, sold)
         for each in running
         if each.ended_at is None and each.status != SubscriptionStatus.PAUSED
     ]
@@ -194,19 +208,6 @@ def _at_present(act: Act, owners: Iterable[Customer]) -> Act:
     for customer in owners:
         return act.at(customer.now(act.now), customer.clock_id)
     return act
-
-
-def _until_it_bills(subscription: Subscription, sold: Catalog) -> Subscription:
-    """As it will be when something of it ends.
-
-    One that is not paid yet does not renew by itself: as it will be once it is paid.
-    """
-    if subscription.closes_at is None:
-        closes_at = next_moment(subscription, subscription.created_at)
-        subscription = replace(subscription, closes_at=closes_at)
-    while not bills_now(subscription):  # a reminder, or the end of a pause of collection
-        subscription = advanced(subscription, sold)
-    return subscription
 
 
 def _billed(due: Iterable[Subscription]) -> Iterable[Subscription]:
@@ -239,6 +240,7 @@ def _read(
         pending=pending,
         charges=_read_charges(conn, act, due, sold),
         able=_read_able(conn, act, due, owners),
+        nets=_read_nets(conn, act, due, owners, sold),
     )
 
 
@@ -269,6 +271,22 @@ def _read_charges(
         owner = owner_of.get(charge.id) or by_period[charge.obligation]
         found.setdefault(owner, []).append(charge)
     return found
+
+
+def _read_nets(
+    conn: Connection,
+    act: Act,
+    due: Sequence[Subscription],
+    owners: Mapping[str, Customer],
+    sold: Catalog,
+) -> Nets:
+    """What discounts leave of what is credited by its price now (classic); often of none."""
+    cut = [
+        each
+        for each in due
+        if each.billing_mode == BillingMode.CLASSIC and credited_items(each, sold)
+    ]
+    return net_prices(conn, act, [(each, each) for each in cut], sold, owners) if cut else {}
 
 
 def _read_able(

@@ -77,7 +77,6 @@ def decide_end(
                     turn.bill_usage(item)
             elif turn.prorates:
                 turn.credit(item)
-        turn.keep_commitment()
         after = ended(
             before, SubscriptionAction.CANCEL, now=act.now, reason="cancellation_requested"
         )
@@ -114,8 +113,6 @@ def _decided(turn: Turn, moved: Sequence[Move], *, alone: bool) -> Decision:
 
     items = [turn.moved(after, each, resets, begins_trial) for each in moved]
     after = replace(after, items=tuple(each for each in items if each is not None))
-    if resets or begins_trial:
-        turn.keep_commitment()
     if begins_trial:
         assert trial_end is not None
         start = before.trial_start_at if turn.tries and before.trial_start_at else now

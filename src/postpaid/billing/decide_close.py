@@ -6,11 +6,12 @@ Nothing is read or written here, so that a preview is the closing without its la
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from postpaid.billing.gather_items import lines_of_items
+from postpaid.billing.net_prices import Nets
 from postpaid.billing.perform import Act
 from postpaid.core.closings import closing_lines
 from postpaid.core.cycles import advanced, bills_now, closing_items, ends_now, trial_ends_now
@@ -20,6 +21,7 @@ from postpaid.core.lines import Line, is_of_usage, lines_of, obligation_of
 from postpaid.core.openings import paid_by, whole_period
 from postpaid.core.pricing import DetailKind
 from postpaid.core.prorations import (
+    NOTHING_OFF,
     Charge,
     Proration,
     credit_at_list_price,
@@ -48,6 +50,7 @@ class Known:
 
     Prices by id, usage by obligation, what waits by subscription, what paid running periods by
     item, and the subscriptions that have something to pay with, of those for which it matters.
+    ``nets`` are what discounts leave of prices, where classic mode credits by them.
     """
 
     sold: Catalog
@@ -55,6 +58,7 @@ class Known:
     pending: Mapping[str, Sequence[InvoiceItem]]
     charges: Mapping[str, Sequence[Charge]]
     able: Collection[str]
+    nets: Nets = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,13 @@ def decide_close(act: Act, subscription: Subscription, known: Known) -> Closed:
         renewed = after = advanced(subscription, known.sold)
     if not bills_now(subscription):
         return Closed(subscription, after, ())
+    waiting = lines_of_items(act, known.pending.get(subscription.id, ()))
     lines = [
-        *lines_of_items(act, known.pending.get(subscription.id, ())),
+        *waiting,
         *(
             replace(line, id=act.new_id("il"))
             for line in (
-                *closing_lines(subscription, renewed, known.sold, known.used),
+                *closing_lines(subscription, renewed, known.sold, known.used, waiting=waiting),
                 *_unused(subscription, known),
             )
         ),
@@ -166,6 +171,7 @@ def _unused(subscription: Subscription, known: Known) -> list[Line]:
                     at=at,
                     until=item.period_end,
                     zone=subscription.zone,
+                    off=known.nets.get((subscription.id, item.price_id, False), NOTHING_OFF),
                 )
             ]
         lines += [_credit_line(item, place, known, each) for place, each in enumerate(given)]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
+from postpaid.billing.address import recipient
 from postpaid.billing.announce import Announcement, announce, customer_updated
 from postpaid.billing.apply_credits import apply_credits, write_applied
 from postpaid.billing.begin_reminders import begin_reminders
@@ -166,18 +166,6 @@ def _identified(act: Act, draft: Invoice) -> Invoice:
             line if line.id else replace(line, id=act.new_id("il")) for line in draft.lines
         ),
     )
-
-
-def recipient(customer: Customer) -> dict[str, Any]:
-    """Whom an invoice is addressed to: for ever, once it is final."""
-    return {
-        "name": customer.name,
-        "email": customer.email,
-        "phone": customer.phone,
-        "address": customer.address,
-        "shipping": customer.shipping,
-        "tax_exempt": customer.tax_exempt,
-    }
 
 
 def _read(

@@ -21,6 +21,7 @@ from postpaid.storage.database import Connection
 FIRST_ACCOUNT = "Postpaid"
 CHOSEN_LENGTH_MIN = 8
 CHOSEN_LENGTH_MIN_LIVE = 24
+LIVE_PREFIXES = ("sk_live_", "rk_live_", "sk_production_")  # Stripe's and Frame's
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,14 @@ def adopt_key(
 ) -> None:
     """Let a secret that the operator chose be a key of the account; again is no different.
 
-    Raises ``InvalidRequest`` when it is too easy to guess, and ``AlreadyExists`` when it is another
-    account's, or revoked.
+    Raises ``InvalidRequest`` when it is too easy to guess or looks like live mode's and is not, and
+    ``AlreadyExists`` when it is another account's, or revoked.
     """
+    if not account.livemode and secret.startswith(LIVE_PREFIXES):
+        raise InvalidRequest(
+            "This would be a key of test mode, where no money moves, and begins as one of live "
+            "mode: choose one that begins with sk_test_."
+        )
     length_min = CHOSEN_LENGTH_MIN_LIVE if account.livemode else CHOSEN_LENGTH_MIN
     if len(secret) < length_min or not re.fullmatch("[!-~]*", secret):
         raise InvalidRequest(

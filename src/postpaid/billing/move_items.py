@@ -33,6 +33,7 @@ from postpaid.core.lines import (
     with_commitment,
 )
 from postpaid.core.periods import Period, period_at_index
+from postpaid.core.pricing import DetailKind
 from postpaid.core.prorations import (
     NOTHING_OFF,
     Charge,
@@ -264,9 +265,13 @@ class Turn:
         self.bill.items += [self._item_of(item, each) for each in given]
 
     def settle(self, item: Item) -> None:
-        """Usage that is not billed yet, as invoice items; none where nothing was used."""
+        """Usage that is not billed yet, as invoice items.
+
+        None where nothing was used, unless a least or a most counts the time too.
+        """
         lines = self._usage_lines(item)
-        if any(line.quantity for line in lines):
+        least = any(line.kind == DetailKind.MINIMUM for line in lines)
+        if least or self._agreed or any(line.quantity for line in lines):
             self.bill.items += [item_of_usage(self.act, self.before, line) for line in lines]
 
     def bill_usage(self, item: Item) -> None:
@@ -310,15 +315,6 @@ class Turn:
         lines = usage_lines(self.before, ending, self.known.sold, used)
         return [replace(line, id=self.act.new_id("il")) for line in lines]
 
-    def keep_commitment(self) -> None:
-        """The subscription's own, for the part of a period that ends now."""
-        agreed = Commitment(self.before.minimum_amount, self.before.maximum_amount)
-        if agreed:
-            lines = with_commitment(self.bill.lines, agreed, self.before.id)
-            self.bill.lines = [
-                line if line.id else replace(line, id=self.act.new_id("il")) for line in lines
-            ]
-
     def add_extras(self) -> None:
         """The one-time prices asked for with the change.
 
@@ -345,6 +341,11 @@ class Turn:
         lines += sorted(  # newest item first, each item's as they are (Stripe)
             self.bill.lines, key=lambda line: line.subscription_item_id or "", reverse=True
         )
+        if self._agreed and (resets or not self._goes_on(lines)):
+            lines = [
+                line if line.id else replace(line, id=self.act.new_id("il"))
+                for line in with_commitment(lines, self._agreed)
+            ]
         collects, grace = fate(self.before)
         if collects and after.collection_method == CollectionMethod.CHARGE_AUTOMATICALLY:
             grace = None  # final at once
@@ -360,6 +361,21 @@ class Turn:
             now=now,
         )
         return Decision(self.before, replace(after, latest_invoice_id=invoice.id), made, invoice)
+
+    @property
+    def _agreed(self) -> Commitment:
+        """The subscription's own commitment."""
+        return Commitment(self.before.minimum_amount, self.before.maximum_amount)
+
+    def _goes_on(self, lines: Sequence[Line]) -> bool:
+        """Whether a window of usage goes on, whose end keeps the subscription's commitment."""
+        billed = {line.subscription_item_id for line in lines if line.meter_id}
+        return any(
+            self._sold(item.billing_price_id).price.metered
+            and item.usage_start < self.act.now
+            and item.id not in billed
+            for item in self.before.items
+        )
 
     def whole(self, item: Item) -> Period:
         """The whole period of the calendar that the item's is, or in a stub is the end of."""

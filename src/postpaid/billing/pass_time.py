@@ -64,6 +64,21 @@ def run_all(works: Iterable[Callable[[], int]]) -> int:
     return done
 
 
+def settle_awaited(database: Database, act: Act, wall: datetime) -> int:
+    """On a test clock, payments that were not decided at once: asked about once on the way.
+
+    By the wall clock leases say when, and real gateways know of no other.
+    """
+    if act.clock_id is None:
+        return 0
+    with database.connection() as conn:
+        attempts = payments.awaited_on_clock(
+            conn, act.account_id, act.clock_id, attempted_until=act.now - RECHECK, limit=BATCH
+        )
+    settle(database, act, attempts)
+    return len(attempts)
+
+
 def expire_unpaid(database: Database, act: Act, wall: datetime) -> int:
     """Incomplete subscriptions whose first payment did not come within 23 hours."""
     with database.transaction() as conn:
@@ -137,6 +152,7 @@ def expire_credit(database: Database, act: Act, wall: datetime) -> int:
 
 
 PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
+    settle_awaited,
     expire_unpaid,
     bill_reached,
     expire_updates,
@@ -181,4 +197,4 @@ def settle_abandoned(database: Database, act: Act, *, wall: datetime) -> int:
 
 def due_at(conn: Connection, account_id: int, clock_id: str) -> datetime | None:
     """The earliest moment at which a pass has something to do for the clock's customers."""
-    return due.earliest(conn, account_id, clock_id)
+    return due.earliest(conn, account_id, clock_id, recheck=RECHECK)

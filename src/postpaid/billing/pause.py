@@ -20,10 +20,12 @@ from postpaid.billing.decide_pause import (
 )
 from postpaid.billing.do_each import do_each, raise_failed
 from postpaid.billing.move_items import Decision, Known
+from postpaid.billing.net_prices import net_prices
 from postpaid.billing.perform import Act
 from postpaid.billing.settle import settle
 from postpaid.core.subscriptions import Subscription
-from postpaid.storage import payments, subscriptions_due
+from postpaid.core.values import replace
+from postpaid.storage import payments, subscription_schedules, subscriptions_due
 from postpaid.storage.database import Connection, Database
 
 BATCH = 200  # subscriptions in one transaction
@@ -78,6 +80,8 @@ def _turn_all(conn: Connection, act: Act, asked: Mapping[str, Pause | Resumption
     for each in found.values():
         check_pause(each, asked[each.id], act.now)
     known = changing.read_known(conn, act, list(found.values()), ())
+    turned = [(each, each) for each in found.values()]
+    known = replace(known, nets=net_prices(conn, act, turned, known.sold, locked))
 
     # Decide.
     decisions = [_decided(act, each, known, asked[each.id]) for each in found.values()]
@@ -88,6 +92,12 @@ def _turn_all(conn: Connection, act: Act, asked: Mapping[str, Pause | Resumption
     changing.write_bills(conn, act, decisions, composed)
     final = changing.finalize_bills(conn, act, composed.values(), locked)
     write_changed(conn, act, [(each.before, each.after) for each in decisions], known.sold)
+    resumed = {
+        subscription_id: each.at or act.now
+        for subscription_id, each in asked.items()
+        if isinstance(each, Resumption)
+    }
+    subscription_schedules.wait(conn, act.account_id, resumed)
     announce(conn, act, [_said(each.after, asked[each.after.id]) for each in decisions])
     attempts = collect.attempt(
         conn,

@@ -95,11 +95,13 @@ def preview_pause(
     before, customer, act = _find(conn, act, subscription_id)
     check_pause(before, asked, act.now)
     known = _with_imagined(read_known(conn, act, [before], ()), before, imagined)
+    owners = {customer.id: customer}
+    known = replace(known, nets=net_prices(conn, act, [(before, before)], known.sold, owners))
     if isinstance(asked, Pause):
         decision = decide_pause(act, before, known, asked)
     else:
         decision = decide_resumption(act, before, known, asked)
-    return _as_preview(conn, act, decision, {customer.id: customer}, imagined, None)
+    return _as_preview(conn, act, decision, owners, imagined, None)
 
 
 def _with_imagined(known: Known, before: Subscription, imagined: Imagined) -> Known:

@@ -14,7 +14,7 @@ from postpaid.core.errors import InvalidRequest, NotFound
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import Invoice
 from postpaid.core.schedules import Schedule, ScheduleStatus
-from postpaid.core.subscriptions import Subscription
+from postpaid.core.subscriptions import ENDED, Subscription, SubscriptionStatus
 from postpaid.storage import subscription_schedules, subscriptions
 from postpaid.storage.database import Connection
 
@@ -63,7 +63,10 @@ def _planned(
     switches: dict[str, Switch] = {}
     for each in running:
         schedule = schedules.get(each.schedule_id or "")
-        if schedule and (switch := switch_at(act, schedule, each, sold)):
+        if schedule is None or each.status in (*ENDED, SubscriptionStatus.PAUSED):
+            continue
+        then = close_periods.until_it_bills(each, sold)  # not at a reminder before that
+        if switch := switch_at(act, schedule, then, sold):
             switches[each.id] = switch
     planned = [switches[each.id].subscription if each.id in switches else each for each in running]
     waiting = gather_items(conn, act, sorted(planned, key=lambda each: each.closes_at or act.now))

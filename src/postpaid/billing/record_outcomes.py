@@ -203,7 +203,7 @@ def _receive(
     if not is_payable:
         late = replace(invoice, amount_overpaid=invoice.amount_overpaid + excess)
         effects.invoices[invoice.id] = late
-        effects.said.append(invoice_updated(invoice, late))
+        effects.said += [invoice_updated(invoice, late), _of_payment(intent, late)]
         return intent
 
     tried = _tried(invoice, attempt, effects)
@@ -223,8 +223,7 @@ def _receive(
     effects.invoices[invoice.id] = after
     effects.received.append(payment(invoice, applied, source_id=attempt.id))
     effects.said += [Announcement(name, "invoice", after.id, after) for name in names]
-    made = of_intent(intent, is_default=intent.id == after.payment_intent_id)
-    effects.said.append(Announcement("invoice_payment.paid", "invoice_payment", made.id, made))
+    effects.said.append(_of_payment(intent, after))
     return intent
 
 
@@ -326,6 +325,11 @@ def _error(attempt: PaymentAttempt) -> dict[str, str | None]:
         "payment_method_id": attempt.payment_method_id,
         "attempt_id": attempt.id,
     }
+
+
+def _of_payment(intent: PaymentIntent, invoice: Invoice) -> Announcement:
+    made = of_intent(intent, is_default=intent.id == invoice.payment_intent_id)
+    return Announcement("invoice_payment.paid", "invoice_payment", made.id, made)
 
 
 def _of_intent(what: str, intent: PaymentIntent) -> Announcement:

@@ -8,7 +8,7 @@ from datetime import datetime
 from postpaid.billing.draw_units import return_units
 from postpaid.billing.perform import Act
 from postpaid.core.invoicing import BillingReason, Invoice
-from postpaid.core.lines import Line
+from postpaid.core.thresholds import billed_by
 from postpaid.core.values import replace
 from postpaid.storage import billed_usage, subscription_items, subscriptions
 from postpaid.storage.database import Connection
@@ -28,19 +28,14 @@ def release_usage(conn: Connection, act: Act, voided: Sequence[Invoice]) -> None
         return
     ids = {each.subscription_id for each in wrong if each.subscription_id}
     running = subscriptions.load(conn, act.account_id, ids)
-    lines = [line for each in wrong for line in each.lines]
+    billed: dict[tuple[str, datetime], int] = {}
+    for each in wrong:
+        for window, amount in billed_by(each.lines).items():
+            billed[window] = billed.get(window, 0) + amount
     changed = [
-        replace(item, billed_amount=item.billed_amount - amount)
+        replace(item, billed_amount=item.billed_amount - billed[item.id, item.period_end])
         for each in running.values()
         for item in each.items
-        if (amount := _billed_of(item.id, lines, item.period_end))
+        if billed.get((item.id, item.period_end))
     ]
     subscription_items.update_many(conn, act.account_id, changed)
-
-
-def _billed_of(item_id: str, lines: Sequence[Line], period_end: datetime) -> int:
-    return sum(
-        line.amount
-        for line in lines
-        if line.subscription_item_id == item_id and line.period_end == period_end
-    )

@@ -225,7 +225,7 @@ def finish(database: Database, act: Act, begun: Begun) -> None:
         act = _at_customers_time(conn, act, begun.subscription_id)
     pending = [each for each in attempts.values() if each.status == AttemptStatus.PENDING]
     settle(database, act, pending)
-    if begun.payment_behavior != PaymentBehavior.ERROR_IF_INCOMPLETE:
+    if begun.payment_behavior != PaymentBehavior.ERROR_IF_INCOMPLETE or not attempts:
         return
     with database.transaction() as conn:
         subscription, _ = lock(conn, act, begun.subscription_id)

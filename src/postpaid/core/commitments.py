@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
@@ -67,6 +68,17 @@ def share(start: datetime, end: datetime, whole_seconds: int | None) -> Fraction
     if whole_seconds is None:
         return Fraction(1)
     return min(Fraction(1), Fraction((end - start) // SECOND, whole_seconds))
+
+
+def union(spans: Iterable[tuple[datetime, datetime]]) -> timedelta:
+    """How long the spans are together, where they overlap once."""
+    total, until = timedelta(0), None
+    for start, end in sorted(spans):
+        since = start if until is None else max(start, until)
+        if end > since:
+            total += end - since
+            until = end
+    return total
 
 
 def whole_seconds(

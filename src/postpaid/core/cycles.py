@@ -150,6 +150,14 @@ def trial_ends_now(subscription: Subscription) -> bool:
     )
 
 
+def trial_begins_now(subscription: Subscription) -> bool:
+    """Whether a trial begins when it closes, as a phase of its schedule may."""
+    start, end = subscription.trial_start_at, subscription.trial_end_at
+    if start is None or end is None:
+        return False
+    return start == subscription.closes_at and start < end
+
+
 def reminds_now(subscription: Subscription) -> bool:
     """Whether it is to be said when it closes that its trial will end."""
     return (
@@ -181,15 +189,20 @@ def closing_items(subscription: Subscription) -> list[Item]:
 def advanced(subscription: Subscription, catalog: Catalog) -> Subscription:
     """The subscription after it closed: the items that ended are in their next period.
 
-    A trial that ended then is over, and so is a pause of collection.
+    A trial that ended then is over, and so is a pause of collection. Where a trial begins, that is
+    the next period of all of them.
     """
     at = subscription.closes_at
     assert at is not None, "only a subscription that closes is closed"
-    items = tuple(
-        following(subscription, item, catalog) if item.period_end == at else item
-        for item in subscription.items
-    )
-    after = replace(subscription, items=items)
+    if trial_begins_now(subscription):
+        assert subscription.trial_end_at is not None, "a trial ends"
+        after = on_trial(subscription, catalog, start=at, end=subscription.trial_end_at)
+    else:
+        items = tuple(
+            following(subscription, item, catalog) if item.period_end == at else item
+            for item in subscription.items
+        )
+        after = replace(subscription, items=items)
     if trial_ends_now(subscription):
         after = replace(
             after, status=next_status(subscription.status, SubscriptionAction.END_TRIAL)

@@ -361,9 +361,9 @@ def switched(
     """The subscription as the phase has it, where the phase begins with a period of every item.
 
     Then nothing is prorated: its close at ``at`` bills usage at the old prices and licences at the
-    new ones. A new licence is there without an id. Periods of another length are counted from then.
-    Where all that it sells makes way for what is measured, that comes after the close, until which
-    the licences that go stay as none.
+    new ones, unless a trial begins with it. A new licence is there without an id. Periods of
+    another length are counted from then. Where all that it sells makes way for what is measured,
+    that comes after the close, until which the licences that go stay as none.
     """
     known = {item.id: item for item in subscription.items}
     after: list[Item] = []
@@ -394,6 +394,8 @@ def switched(
     if resets:
         after = [replace(item, generation=item.generation + 1, period_index=-1) for item in after]
         subscription = replace(subscription, anchor_at=at, anchor_config=None)
+    if phase.trial_end_at is not None:
+        subscription = replace(subscription, trial_start_at=at, trial_end_at=phase.trial_end_at)
     return replace(subscription, items=tuple(after), **fields_of(phase))
 
 

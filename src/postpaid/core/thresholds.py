@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from postpaid.core.allotments import bill
+from postpaid.core.commitments import Commitment
 from postpaid.core.errors import InvalidRequest
-from postpaid.core.lines import Line, lines_of, usage_obligation
+from postpaid.core.lines import (
+    Line,
+    is_commitment,
+    lines_of,
+    usage_obligation,
+    with_commitment,
+)
+from postpaid.core.money import allocate
 from postpaid.core.pricing import MAX_QUANTITY, Model, TiersMode
 from postpaid.core.subscriptions import Catalog, Item, Subscription, SubscriptionStatus
 from postpaid.core.values import replace
@@ -27,17 +35,19 @@ ZERO = Decimal(0)
 class Standing:
     """What an item's running window comes to so far.
 
-    ``lines`` bill all of its ``quantity``; thresholds have billed a part of that before.
+    ``lines`` bill all of its ``quantity``; thresholds have billed a part of that before. Its share
+    of what is ``over`` the most that the whole subscription comes to is not owed.
     """
 
     item: Item
     quantity: Decimal
     lines: tuple[Line, ...]
+    over: int = 0
 
     @property
     def amount(self) -> int:
         """Minor units for all of the quantity."""
-        return sum(line.amount for line in self.lines)
+        return sum(line.amount for line in self.lines) - self.over
 
     @property
     def accrued(self) -> int:
@@ -143,7 +153,49 @@ def standings(
         except ValueError:
             continue  # it is parked when its period ends
         found.append(Standing(item, usage[item.id], tuple(lines)))
-    return found
+    return _kept_to_most(subscription, found)
+
+
+def _kept_to_most(subscription: Subscription, found: Sequence[Standing]) -> list[Standing]:
+    """The same, with what those that close together and next are over the subscription's most."""
+    if subscription.maximum_amount is None or not found:
+        return list(found)
+    end = min(each.item.period_end for each in found)
+    together = [each for each in found if each.item.period_end == end]
+    lines = [line for each in together for line in each.lines]
+    kept = with_commitment(lines, Commitment(maximum=subscription.maximum_amount))
+    over = -sum(line.amount for line in kept if is_commitment(line))
+    if not over:
+        return list(found)
+    parts = dict(
+        zip(
+            (each.item.id for each in together),
+            allocate(over, [each.amount for each in together]),
+            strict=True,
+        )
+    )
+    return [replace(each, over=parts.get(each.item.id, 0)) for each in found]
+
+
+def billed_by(lines: Sequence[Line]) -> dict[tuple[str, datetime], int]:
+    """What a threshold invoice has billed of its items' windows, by item id and window's end.
+
+    Of what is over the subscription's most each item has its share taken off.
+    """
+    billed: dict[tuple[str, datetime], int] = {}
+    gross: dict[tuple[str, datetime], int] = {}
+    for line in lines:
+        if line.subscription_item_id is not None:
+            window = (line.subscription_item_id, line.period_end)
+            billed[window] = billed.get(window, 0) + line.amount
+            gross[window] = gross.get(window, 0) + (line.amount if line.meter_id else 0)
+    for line in lines:
+        if is_commitment(line):
+            together = [window for window in gross if window[1] == line.period_end]
+            parts = allocate(-line.amount, [gross[window] for window in together])
+            for window, part in zip(together, parts, strict=True):
+                billed[window] -= part
+    return billed
 
 
 def reaches_amount(subscription: Subscription, reached: Sequence[Standing]) -> bool:

@@ -19,6 +19,7 @@ import psycopg_pool
 from psycopg.types.json import JsonbDumper, set_json_dumps, set_json_loads
 
 from postpaid.core.errors import Conflict
+from postpaid.core.values import maker
 from postpaid.storage.vault import Vault
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -167,13 +168,18 @@ VALUES (%(name)s)
 """
 
 
+class SchemaTooNew(Exception):
+    """The database has migrations that we do not know: somebody newer has used it."""
+
+
 def migrate(url: str, folder: Traversable = MIGRATIONS) -> list[str]:
     """Bring the database's schema up to date; return the names of the migrations applied now.
 
     Forward only, each in its own transaction, under an advisory lock, so that any number of
     processes may start together. A migration ``0007_x.sql`` may have a ``0007_x.check.sql`` beside
-    it, whose assertions run in the same transaction.
+    it, whose assertions run in the same transaction. Raises ``SchemaTooNew``, and does nothing.
     """
+    known = migrations(folder)
     applied_now: list[str] = []
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
@@ -182,7 +188,9 @@ def migrate(url: str, folder: Traversable = MIGRATIONS) -> list[str]:
             " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
         )
         applied = {name for (name,) in conn.execute(APPLIED)}
-        for name, statements in migrations(folder):
+        if newer := applied - {name for name, _ in known}:
+            raise SchemaTooNew(f"It has migrations that are not known here: {sorted(newer)[0]}.")
+        for name, statements in known:
             if name in applied:
                 continue
             with conn.transaction():
@@ -213,37 +221,36 @@ def row_of(cls: type[T]) -> Callable[[psycopg.Cursor[Any]], Callable[[Sequence[A
     a column get their default.
     """
 
-    field_names, enum_fields = _fields_of(cast(Hashable, cls))
+    enum_fields = _enum_fields_of(cast(Hashable, cls))
 
     def factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], T]:
         names = [column.name for column in cursor.description or ()]
         members = [(names.index(name), enum) for name, enum in enum_fields if name in names]
-        in_order = names == field_names[: len(names)]
+        made_of = maker(cls, names)
 
         def make(values: Sequence[Any]) -> T:
-            if members:
-                values = list(values)
-                for position, by_value in members:
-                    values[position] = by_value[values[position]]
-            return cls(*values) if in_order else cls(**dict(zip(names, values, strict=True)))
+            values = list(values)
+            for position, by_value in members:
+                values[position] = by_value[values[position]]
+            return made_of(values)
 
-        return make
+        return make if members else made_of
 
     return factory
 
 
 @lru_cache
-def _fields_of(cls: Hashable) -> tuple[list[str], list[tuple[str, dict[Any, Enum | None]]]]:
-    """The names of a dataclass's fields, and those that are enums with their members by value."""
+def _enum_fields_of(cls: Hashable) -> list[tuple[str, dict[Any, Enum | None]]]:
+    """A dataclass's fields that are enums, with their members by value."""
     assert isinstance(cls, type)
     hints = get_type_hints(cls)
-    names = [field.name for field in fields(cls)]
     enums = []
-    for name in names:
-        for candidate in (hints[name], *get_args(hints[name])):
+    for field in fields(cls):
+        for candidate in (hints[field.name], *get_args(hints[field.name])):
             if isinstance(candidate, type) and issubclass(candidate, Enum):
-                enums.append((name, {member.value: member for member in candidate} | {None: None}))
-    return names, enums
+                by_value = {member.value: member for member in candidate} | {None: None}
+                enums.append((field.name, by_value))
+    return enums
 
 
 def fetch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from postpaid.core.credits import EXPIRY_GRACE
 from postpaid.storage.database import Connection
@@ -68,7 +68,7 @@ SELECT least(
                  FROM subscriptions p
                 WHERE p.account_id = s.account_id
                   AND p.id = s.subscription_id
-                  AND p.parked IS NOT NULL)),
+                  AND (p.parked IS NOT NULL OR p.status IN ('incomplete', 'paused')))),
        (SELECT min(retry_at)
           FROM invoices i
          WHERE account_id = %(account_id)s
@@ -105,6 +105,14 @@ SELECT least(
          WHERE c.account_id = %(account_id)s
            AND c.clock_id = %(clock_id)s
            AND p.expires_in IS DISTINCT FROM p.expiry_said),
+       (SELECT min(a.attempted_at) + %(recheck)s::interval
+          FROM payment_attempts a
+          JOIN payment_intents p ON p.account_id = a.account_id AND p.id = a.payment_intent_id
+         WHERE a.account_id = %(account_id)s
+           AND a.status IN ('pending', 'processing')
+           AND a.gateway = 'test'
+           AND a.asked = 1
+           AND p.clock_id = %(clock_id)s),
        (SELECT 'epoch'::timestamptz  -- at once
           FROM thresholds_reached
          WHERE account_id = %(account_id)s
@@ -113,9 +121,19 @@ SELECT least(
 """
 
 
-def earliest(conn: Connection, account_id: int, clock_id: str) -> datetime | None:
-    """The earliest moment at which something of the clock's customers is due, past or future."""
-    parameters = {"account_id": account_id, "clock_id": clock_id, "credit_grace": EXPIRY_GRACE}
+def earliest(
+    conn: Connection, account_id: int, clock_id: str, *, recheck: timedelta
+) -> datetime | None:
+    """The earliest moment at which something of the clock's customers is due, past or future.
+
+    ``recheck`` is how long after a try its outcome is asked for, where it was not known at once.
+    """
+    parameters = {
+        "account_id": account_id,
+        "clock_id": clock_id,
+        "credit_grace": EXPIRY_GRACE,
+        "recheck": recheck,
+    }
     row = conn.execute(EARLIEST, parameters).fetchone()
     return row[0] if row else None
 

@@ -210,7 +210,7 @@ SELECT s.id
          FROM subscriptions p
         WHERE p.account_id = s.account_id
           AND p.id = s.subscription_id
-          AND p.parked IS NOT NULL)
+          AND (p.parked IS NOT NULL OR p.status IN ('incomplete', 'paused')))
    AND (s.clock_id = %(clock_id)s OR (%(clock_id)s::text IS NULL AND s.clock_id IS NULL))
  ORDER BY s.due_at
  LIMIT %(limit)s
@@ -221,11 +221,34 @@ SELECT s.id
 def claim(
     conn: Connection, account_id: int, clock_id: str | None, *, now: datetime, limit: int
 ) -> list[Schedule]:
-    """Schedules with something due, oldest first, with their customers locked."""
+    """Schedules with something due, oldest first, with their customers locked.
+
+    One waits while its subscription is paused, or not paid for yet.
+    """
     parameters = {"account_id": account_id, "clock_id": clock_id, "now": now, "limit": limit}
     ids = [row[0] for row in conn.execute(CLAIM, parameters)]
     found = load(conn, account_id, ids).values() if ids else ()
     return [each for each in found if each.due_at is not None and each.due_at <= now]
+
+
+WAIT = """
+UPDATE subscription_schedules s
+   SET due_at = r.until
+  FROM unnest(%(ids)s::text[], %(moments)s::timestamptz[]) AS r(subscription_id, until)
+ WHERE s.account_id = %(account_id)s
+   AND s.subscription_id = r.subscription_id
+   AND s.due_at < r.until
+"""
+
+
+def wait(conn: Connection, account_id: int, until: Mapping[str, datetime]) -> None:
+    """What was due of the subscriptions' schedules before a moment is due then.
+
+    The caller holds their customers.
+    """
+    if until:
+        moments = list(until.values())
+        conn.execute(WAIT, {"account_id": account_id, "ids": list(until), "moments": moments})
 
 
 def _schedule(row: _Row) -> Schedule:

@@ -62,6 +62,12 @@ def test_a_wrong_request_is_refused(
     assert (response.status_code, response.json()["code"]) == (status, code)
 
 
+def test_a_path_that_is_none_is_told_where_frames_are(frame: Frame) -> None:
+    with pytest.raises(FrameError) as refused:
+        frame.get("/v1/nothing")
+    assert "See /frame/docs for" in refused.value.message
+
+
 def test_a_form_is_no_json(frame: Frame) -> None:
     response = frame.http.post("/v1/customers", data={"name": "Ada"})
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")

@@ -226,6 +226,14 @@ def test_a_chosen_test_key_may_be_short(conn: psycopg.Connection, merchant: Acco
     assert manage_keys.find_key(conn, "sk_test_123") is not None
 
 
+@pytest.mark.parametrize("secret", ["sk_live_51Habcdefgh", "sk_production_abcdefgh"])
+def test_a_chosen_key_does_not_look_like_another_modes(
+    conn: psycopg.Connection, merchant: Account, secret: str
+) -> None:
+    with pytest.raises(InvalidRequest, match="test mode"):
+        manage_keys.adopt_key(conn, merchant, secret, now=NOW)
+
+
 def test_a_key_belongs_to_one_account(conn: psycopg.Connection, merchant: Account) -> None:
     manage_keys.adopt_key(conn, merchant, CHOSEN, now=NOW)
     other = manage_keys.open_account(conn, "Hooli", livemode=False, now=NOW)

@@ -16,6 +16,7 @@ REFUSED = {
     "nothing": " ",
     "a word": "succeeded",
     "another field": "color:'red'",
+    "metadata without a key": "metadata:'red'",
     "a number that is none": "amount:'many'",
     "too long a number": "amount>1234567890123456",
     "an operator of numbers": "status>'a'",

@@ -48,7 +48,8 @@ class Facade(facade.Facade[Request]):
         allowed_networks: tuple[str, ...] = (),
     ) -> None:
         super().__init__(database)
-        self._router = Router(route for routes in resources for route in routes.routes)
+        every = (route for routes in resources for route in routes.routes)
+        self._router = Router(every, described_at="/frame/docs")
         self._gatherer = Gatherer(database)
         self._body_bytes_max = body_bytes_max
         self._allowed_networks = allowed_networks

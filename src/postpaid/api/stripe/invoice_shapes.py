@@ -9,16 +9,14 @@ from typing import Any
 from postpaid.api.instants import seconds
 from postpaid.api.stripe import invoice_payments
 from postpaid.api.stripe.expand import expandable, includable, loaded, loader, nested
-from postpaid.billing.finalize import recipient
+from postpaid.billing.address import addressed, recipient
 from postpaid.billing.perform import Act
-from postpaid.core.credits import with_balance
 from postpaid.core.invoicing import BillingReason, Invoice, InvoiceStatus
 from postpaid.core.lines import Line
 from postpaid.core.money import plain
 from postpaid.core.tax_totals import subtotal_excluding_tax, total_excluding_tax
 from postpaid.core.values import replace
 from postpaid.storage import customers, invoices, payment_intents
-from postpaid.storage.customers import Customer
 from postpaid.storage.database import Connection
 from postpaid.storage.invoice_payments import of_invoices as payments_of_invoices
 
@@ -32,19 +30,14 @@ def render_many(conn: Connection, act: Act, shown: Sequence[Invoice]) -> list[di
     """Many invoices; a draft goes by the customer and its balance as they are now (Stripe)."""
     drafts = {each.customer_id for each in shown if each.status == InvoiceStatus.DRAFT}
     customer_by_id = customers.load(conn, act.account_id, drafts) if drafts else {}
-    addressed = [
-        _addressed(each, customer_by_id[each.customer_id])
+    whole = [
+        addressed(each, customer_by_id[each.customer_id])
         if each.status == InvoiceStatus.DRAFT
         else each
         for each in shown
     ]
     rates = tax_rates_of(conn, act, (each.tax_rate_ids for each in shown))
-    return [to_stripe(each, rates, livemode=act.livemode) for each in addressed]
-
-
-def _addressed(draft: Invoice, customer: Customer) -> Invoice:
-    balance = customer.balance if customer.currency == draft.currency else 0
-    return with_balance(replace(draft, customer_snapshot=recipient(customer)), balance)
+    return [to_stripe(each, rates, livemode=act.livemode) for each in whole]
 
 
 def tax_rates_of(conn: Connection, act: Act, ids: Iterable[Sequence[str] | None]) -> TaxRates:
@@ -55,10 +48,8 @@ def tax_rates_of(conn: Connection, act: Act, ids: Iterable[Sequence[str] | None]
 def preview_to_stripe(conn: Connection, act: Act, invoice: Invoice) -> dict[str, Any]:
     """An invoice that does not exist: its ids say so, and lead nowhere. It says what is due."""
     [customer] = customers.load(conn, act.account_id, [invoice.customer_id]).values()
-    addressed = replace(invoice, customer_snapshot=recipient(customer))
-    shown = to_stripe(
-        addressed, tax_rates_of(conn, act, [invoice.tax_rate_ids]), livemode=act.livemode
-    )
+    whole = replace(invoice, customer_snapshot=recipient(customer))
+    shown = to_stripe(whole, tax_rates_of(conn, act, [invoice.tax_rate_ids]), livemode=act.livemode)
     shown["id"] = invoice.id.replace("in_", "upcoming_in_", 1)
     shown["billing_reason"] = BillingReason.UPCOMING
     shown["lines"]["url"] = f"/v1/invoices/{shown['id']}/lines"

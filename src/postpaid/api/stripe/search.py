@@ -67,9 +67,10 @@ def search_from_stripe(query: str, fields: Mapping[str, Kind]) -> Search:
 
 def _term(found: re.Match[str], fields: Mapping[str, Kind]) -> Term:
     name = "metadata" if found["key"] else found["field"]
-    kind = "text" if name == "metadata" else fields.get(name)
+    kind = "text" if found["key"] else fields.get(name)
     if kind is None:
-        raise _refused(f"The field {name} is not one of {', '.join([*fields, 'metadata'])}.")
+        known = ", ".join([*fields, "metadata['key']"])
+        raise _refused(f"The field {name} is not one of {known}.")
     operator, written = found["operator"], found["value"]
     is_null = written == "null"
     allowed = {"number": (":", ">", "<", ">=", "<="), "token": (":",), "text": (":", "~")}[kind]
