@@ -9,7 +9,6 @@ from functools import lru_cache
 from postpaid.billing.perform import Act
 from postpaid.core.errors import InvalidRequest, Path
 from postpaid.outside.gateways import manual, test
-from postpaid.outside.gateways.frame import FrameGateway
 from postpaid.outside.gateways.manual import ManualGateway
 from postpaid.outside.gateways.protocol import (
     Absent,
@@ -33,16 +32,24 @@ GATEWAYS: dict[str, Gateway] = {test.NAME: TestGateway(), manual.NAME: ManualGat
 KEPT_OPEN_MAX = 256  # gateways, with their connections
 
 
+# Their libraries are only imported where somebody has chosen them.
+
+
 def _stripe(name: str, secret_key: str, *, base_url: str | None) -> Gateway:
-    """Whose library is only imported where somebody has chosen it."""
     from postpaid.outside.gateways.stripe import StripeGateway
 
     return StripeGateway(name, secret_key, base_url=base_url)
 
 
+def _frame(name: str, secret_key: str, *, base_url: str | None) -> Gateway:
+    from postpaid.outside.gateways.frame import FrameGateway
+
+    return FrameGateway(name, secret_key, base_url=base_url)
+
+
 _KINDS: dict[GatewayKind, Callable[..., Gateway]] = {
     GatewayKind.STRIPE: _stripe,
-    GatewayKind.FRAME: FrameGateway,
+    GatewayKind.FRAME: _frame,
 }
 
 
