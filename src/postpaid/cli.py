@@ -152,9 +152,7 @@ def audit(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     from postpaid.billing import audit as auditing
 
     chosen = chosen_settings(data_dir, database_url)
-    if chosen.database_url is None and not chosen.data_dir.exists():
-        raise serving.CannotRun(f"There is nothing to audit in {chosen.data_dir}.")
-    with serving.opened(chosen) as database:
+    with serving.opened(chosen, makes=False) as database:
         findings = auditing.audit(database)
     if not findings:
         typer.echo("Everything holds.")

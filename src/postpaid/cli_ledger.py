@@ -46,7 +46,7 @@ def export(
     from postpaid.storage import accounts
 
     name = account or manage_keys.FIRST_ACCOUNT
-    with serving.opened(chosen_settings(data_dir, database_url)) as database:
+    with serving.opened(chosen_settings(data_dir, database_url), makes=False) as database:
         with database.connection() as conn:
             found = accounts.find_by_name(conn, name, livemode=mode == Mode.LIVE)
             if found is None:

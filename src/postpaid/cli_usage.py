@@ -145,7 +145,7 @@ def export(
         else usage_files.Layout(chosen or usage_files.FileFormat.NDJSON, "")
     )
     start, end = span(from_, to)
-    with serving.opened(chosen_settings(data_dir, database_url)) as database:
+    with serving.opened(chosen_settings(data_dir, database_url), makes=False) as database:
         with database.connection() as conn:
             account = accounts.find_by_name(
                 conn, manage_keys.FIRST_ACCOUNT, livemode=mode == Mode.LIVE
@@ -180,7 +180,7 @@ def drop(
 
     at = instant(before, "--before")
     assert at is not None, "it was given"
-    with serving.opened(chosen_settings(data_dir, database_url)) as database:
+    with serving.opened(chosen_settings(data_dir, database_url), makes=False) as database:
         dropped = drop_segments(database, before=at, now=clock.now())
     noun = "segment" if len(dropped) == 1 else "segments"
     typer.echo(f"Dropped {len(dropped)} {noun} of raw events.")

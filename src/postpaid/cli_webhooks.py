@@ -116,7 +116,7 @@ def _account(
     from postpaid.billing.perform import Act
     from postpaid.storage import accounts
 
-    with serving.opened(chosen_settings(data_dir, database_url)) as database:
+    with serving.opened(chosen_settings(data_dir, database_url), makes=False) as database:
         with database.connection() as conn:
             known = name or manage_keys.FIRST_ACCOUNT
             found = accounts.find_by_name(conn, known, livemode=mode == Mode.LIVE)

@@ -81,11 +81,17 @@ def base_url(listener: socket.socket) -> str:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Database]:
+def opened(settings: Settings, *, makes: bool = True) -> Iterator[Database]:
     """The operator's database, or else the embedded one, with the newest schema.
 
-    Raises ``CannotRun`` or ``EmbeddedError``.
+    The embedded one is made where it is missing, unless whoever asks only looks at what is there,
+    and ``makes`` nothing. Raises ``CannotRun`` or ``EmbeddedError``.
     """
+    if not makes and settings.database_url is None and embedded.is_missing(settings.data_dir):
+        raise CannotRun(
+            f"There is no data in {settings.data_dir}. Choose another --data-dir, or a database "
+            "with --database-url."
+        )
     with postgres(settings) as url:
         bring_up_to_date(url)
         with closing(Database(url, vault=vault(settings))) as database:

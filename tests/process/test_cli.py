@@ -109,6 +109,28 @@ def test_a_database_of_a_newer_version(command: str, fresh_database_url: str) ->
     assert refused.stderr.startswith("A newer Postpaid has used this database.")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["audit"],
+        ["ledger", "export", "--mode=test", "journal.csv"],
+        ["usage", "export", "--mode=test"],
+        ["usage", "drop", "--before=2020-01-01"],
+        ["webhooks", "list", "--mode=test"],
+    ],
+    ids=" ".join,
+)
+def test_where_there_is_no_data_none_is_made_to_look_at(command: list[str], tmp_path: Path) -> None:
+    for mistyped in (tmp_path / "dta", tmp_path):
+        refused = run(*command, "--data-dir", mistyped)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr == (
+            f"There is no data in {mistyped}. Choose another --data-dir, or a database with "
+            "--database-url.\n"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     refused = run("serve", "--port=0", "--data-dir", tmp_path / "data")

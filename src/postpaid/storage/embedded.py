@@ -91,6 +91,17 @@ class Embedded:
         self.stop()
 
 
+def is_missing(data_dir: Path) -> bool:
+    """Whether there is no cluster in the directory, so that ``start`` would make one, or try to."""
+    try:
+        Place(data_dir).cluster.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # it cannot be looked at, which start explains
+    return False
+
+
 def start(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Embedded:
     """Use the server of ``data_dir``, which is created, initialized and launched as needed.
 
