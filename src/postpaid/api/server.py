@@ -11,7 +11,7 @@ import anyio
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.types import Receive, Scope, Send, StatelessLifespan
 
@@ -240,6 +240,11 @@ def create_app(
     describe_frames = functools.cache(
         lambda: frame_openapi.document(FRAME_RESOURCES, version=version("postpaid"))
     )
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        """Whoever only knows the address is shown what is there."""
+        return RedirectResponse("/docs")
 
     @app.get(FRAME_OPENAPI)
     async def frame_description() -> JSONResponse:

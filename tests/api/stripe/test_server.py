@@ -65,6 +65,12 @@ def test_a_server_without_its_database_says_so(fresh_database_url: str) -> None:
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
 
 
+def test_the_address_alone_leads_to_the_description(server: str) -> None:
+    answer = httpx.get(server)
+    assert answer.is_redirect
+    assert answer.headers["location"] == "/docs"
+
+
 # ─── Routes ──────────────────────────────────────────────────────────────────────────────────
 
 
