@@ -169,6 +169,7 @@ def test_a_trial_is_made_longer_and_then_ended_at_once(town: Town) -> None:
     over = update(town, begun.id, trial_end="now")
     assert (over.status, over.trial_end) == ("active", JANUARY + 20 * DAY)
     assert over.billing_cycle_anchor == JANUARY + 20 * DAY
+    assert said(town, begun.id)[-1] == "trial_will_end"  # Stripe: also when it is ended at once
     latest = town.invoices(begun.id)[-1]
     assert_as_previewed(latest, expected)
     assert lines(latest)[-1] == (
@@ -180,6 +181,22 @@ def test_a_trial_is_made_longer_and_then_ended_at_once(town: Town) -> None:
     town.use(customer, "4")
     billed = previews_hold(town, clock, begun.id, at("2026-04-21"))
     assert [each.total for each in billed] == [3120, 3100, 3100]
+
+
+def test_a_trial_that_is_moved_to_its_last_days_says_so_at_once_and_once(town: Town) -> None:
+    clock = town.clock(JANUARY)
+    begun = town.subscribe(town.customer(clock), fee(town), trial_period_days=30)
+    update(town, begun.id, trial_end=JANUARY + 2 * DAY)
+    assert said(town, begun.id) == ["created", "updated", "trial_will_end"]
+    update(town, begun.id, metadata={"looked": "at"})
+    update(town, begun.id, trial_end=JANUARY + DAY)
+    assert said(town, begun.id)[3:] == ["updated", "updated"]
+    update(town, begun.id, trial_end=JANUARY + 10 * DAY)
+    town.advance(clock, JANUARY + 10 * DAY + HOUR)
+    assert said(town, begun.id)[5:7] == ["updated", "trial_will_end"]
+    assert said(town, begun.id).count("trial_will_end") == 2
+    update(town, begun.id, trial_end=JANUARY + 12 * DAY)
+    assert said(town, begun.id)[-2:] == ["updated", "trial_will_end"]
 
 
 def assert_as_previewed_renewal(town: Town, subscription_id: str, expected: stripe.Invoice) -> None:

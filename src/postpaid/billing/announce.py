@@ -125,6 +125,13 @@ def subscription_updated(before: Subscription, after: Subscription) -> Announcem
     )
 
 
+def trial_will_end(subscription: Subscription) -> Announcement:
+    """That the subscription's trial ends in three days, or sooner."""
+    return Announcement(
+        "customer.subscription.trial_will_end", "subscription", subscription.id, subscription
+    )
+
+
 def customer_updated(before: Customer, after: Customer) -> Announcement:
     """That the customer changed, and from what."""
     return Announcement("customer.updated", "customer", after.id, after, changes(before, after))

@@ -14,12 +14,18 @@ from typing import Any
 import msgspec
 
 from postpaid.billing.agree_limits import agree_limits
-from postpaid.billing.announce import Announcement, announce, subscription_updated
+from postpaid.billing.announce import (
+    Announcement,
+    announce,
+    subscription_updated,
+    trial_will_end,
+)
 from postpaid.billing.carry_items import carry_items
 from postpaid.billing.log_changes import Terms, log_changes
 from postpaid.billing.open_windows import open_windows
 from postpaid.billing.perform import Act
 from postpaid.core.changes import ProrationBehavior
+from postpaid.core.cycles import reminds_at_once
 from postpaid.core.invoicing import BillingReason, Invoice
 from postpaid.core.subscriptions import ENDED, Catalog, Item, Subscription
 from postpaid.core.values import replace
@@ -186,7 +192,11 @@ def write_changed(
     own = [pair for pair in moved if not terms.get(pair[1].id, Terms()).is_scheduled]
     carry_items(conn, act, own)
     log_changes(conn, act, moved, sold, terms)
-    announce(conn, act, [subscription_updated(before, after) for before, after in moved])
+    said = [subscription_updated(before, after) for before, after in moved]
+    said += [
+        trial_will_end(after) for before, after in moved if reminds_at_once(before, after, act.now)
+    ]
+    announce(conn, act, said)
 
 
 def shown_after(subscription: Subscription) -> Subscription | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from postpaid.billing.announce import Announcement, announce, changes
+from postpaid.billing.announce import Announcement, announce, changes, trial_will_end
 from postpaid.billing.choose_method import is_usable
 from postpaid.billing.compose import compose
 from postpaid.billing.decide_close import Closed, Known, credited_items, decide_close, needs_means
@@ -22,7 +22,13 @@ from postpaid.billing.net_prices import Nets, net_prices
 from postpaid.billing.open_windows import open_next_windows
 from postpaid.billing.perform import Act
 from postpaid.billing.write_schedules import end_with
-from postpaid.core.cycles import advanced, bills_now, next_moment, reminds_now
+from postpaid.core.cycles import (
+    advanced,
+    bills_now,
+    next_moment,
+    reminds_at_once,
+    reminds_now,
+)
 from postpaid.core.errors import InvalidRequest
 from postpaid.core.invoice_items import InvoiceItem
 from postpaid.core.invoicing import Invoice
@@ -325,13 +331,16 @@ def _announcements(closed: Closed) -> list[Announcement]:
         for invoice in closed.invoices
     ]
     if reminds_now(before):
-        return [_said("trial_will_end", after)]
+        return [trial_will_end(after)]
     if after.ended_at is not None:
         said.append(_said("deleted", after))
         return said
     said.append(_said("updated", after, before))
     if after.status == SubscriptionStatus.PAUSED:
         said.append(_said("paused", after))
+    begins_trial = after.status == SubscriptionStatus.TRIALING
+    if begins_trial and reminds_at_once(before, after, _moment(before)):
+        said.append(trial_will_end(after))
     return said
 
 

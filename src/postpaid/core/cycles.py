@@ -167,6 +167,24 @@ def reminds_now(subscription: Subscription) -> bool:
     )
 
 
+def reminds_at_once(before: Subscription, after: Subscription, now: datetime) -> bool:
+    """Whether a change at ``now`` leaves no time to say first that the trial will end.
+
+    It begins shortly before its end, or its end was moved to that or to ``now`` (Stripe).
+    """
+    if after.status == SubscriptionStatus.TRIALING:
+        return _is_ending(after, now) and not _is_ending(before, now)
+    ended = before.status == SubscriptionStatus.TRIALING and after.trial_end_at == now
+    return ended and before.trial_end_at != now
+
+
+def _is_ending(subscription: Subscription, now: datetime) -> bool:
+    """Whether it was to be said by ``now`` that its trial will end."""
+    end = subscription.trial_end_at
+    on_trial = subscription.status == SubscriptionStatus.TRIALING
+    return on_trial and end is not None and end - TRIAL_REMINDER <= now
+
+
 def bills_now(subscription: Subscription) -> bool:
     """Whether a period of an item ends when it closes, or all of it does."""
     return ends_now(subscription) or any(
