@@ -104,47 +104,6 @@ def test_a_pause_that_bills_nothing(town: Town) -> None:
     assert [each.total for each in town.invoices(subscription_id)] == [3100, 3100 + 5]
 
 
-@pytest.mark.parametrize("mode", ["classic", "flexible"])
-@pytest.mark.parametrize("changes", ["quantity", "price", "both and back"])
-def test_what_changed_in_a_pause_that_gave_nothing_back_is_paid_from_its_end_on(
-    town: Town, mode: str, changes: str
-) -> None:
-    clock = town.clock(JANUARY)
-    cheap, dear = fee(town), town.price(unit_amount=6200, product_data={"name": "More"})
-    subscription = town.subscribe(town.customer(clock), cheap, billing_mode={"type": mode})
-    town.advance(clock, ELEVENTH)
-    kept = {"outstanding_usage_through": {"type": "none"}, "unused_time_from": {"type": "none"}}
-    pause(town, subscription.id, bill_for=kept)
-    town.advance(clock, at("2026-01-16"))
-    item = subscription["items"].data[0].id
-    asked: list[dict[str, Any]] = {
-        "quantity": [{"quantity": 2}],
-        "price": [{"price": dear}],
-        "both and back": [{"price": dear, "quantity": 2}, {"price": cheap, "quantity": 1}],
-    }[changes]
-    for each in asked:
-        town.client.v1.subscriptions.update(subscription.id, {"items": [{"id": item, **each}]})  # type: ignore[typeddict-item]
-    town.advance(clock, at("2026-01-21"))
-    unchanged: Any = {"billing_cycle_anchor": {"type": "unchanged"}}
-    resume(town, subscription.id, **unchanged)
-    town.advance(clock, FEBRUARY + HOUR)
-    renewal = {
-        "quantity": [
-            ("Unused time on Fee after 21 Jan 2026", -1100, "2026-01-21", "2026-02-01"),
-            ("Remaining time on 2 × Fee after 21 Jan 2026", 2200, "2026-01-21", "2026-02-01"),
-            ("2 × Fee (at $31.00 / month)", 6200, "2026-02-01", "2026-03-01"),
-        ],
-        "price": [
-            ("Unused time on Fee after 21 Jan 2026", -1100, "2026-01-21", "2026-02-01"),
-            ("Remaining time on More after 21 Jan 2026", 2200, "2026-01-21", "2026-02-01"),
-            ("1 × More (at $62.00 / month)", 6200, "2026-02-01", "2026-03-01"),
-        ],
-        "both and back": [("1 × Fee (at $31.00 / month)", 3100, "2026-02-01", "2026-03-01")],
-    }[changes]
-    [_, bill] = town.invoices(subscription.id)
-    assert sorted(shown(bill)) == sorted(renewal)
-
-
 def test_resumed_within_the_periods_that_were_the_rest_is_paid(town: Town) -> None:
     clock = town.clock(JANUARY)
     _, subscription_id = begun(town, clock)

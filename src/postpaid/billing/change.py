@@ -290,13 +290,9 @@ def read_known(
     price_ids |= {each.price_id for one in asked for each in one.items if each.price_id}
     price_ids |= {each.price_id for one in asked for each in one.extras}
     sold = catalog.load_sold(conn, act.account_id, price_ids)
-    paid = _charges(conn, act, items, sold)
-    paid_for = {each.price_id for some in paid.values() for each in some if each.price_id}
-    if paid_for - sold.keys():  # what changed in a pause is not paid for yet
-        sold = {**sold, **catalog.load_sold(conn, act.account_id, paid_for - sold.keys())}
     return Known(
         sold=sold,
-        charges=paid,
+        charges=_charges(conn, act, items, sold),
         used=_usage(conn, act, before, sold),
         pending=gather_items(conn, act, before),
     )

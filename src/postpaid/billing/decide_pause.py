@@ -127,8 +127,7 @@ def decide_resumption(act: Act, before: Subscription, known: Known, asked: Resum
 def _resumed(turn: Turn, after: Subscription, item: Item, resets_anchor: bool) -> Item:
     """The item in the period that runs now, paid in full when it begins now.
 
-    What was paid for a period that still runs, and was not given back, is not paid again: what it
-    paid for is credited from now on if that is another price or quantity by now.
+    What was paid for a period that still runs, and was not given back, is not paid again.
     """
     now, sold = turn.act.now, turn.known.sold
     metered = sold[item.price_id].price.metered
@@ -136,10 +135,7 @@ def _resumed(turn: Turn, after: Subscription, item: Item, resets_anchor: bool) -
     if resets_anchor:
         return turn.begun(after, again)
     if item.period_end > now and not metered and item.charge_ids != []:
-        if turn.is_paid(item):
-            return item
-        turn.credit_paid(item)
-        return turn.charged(item)
+        return item
     placed = started(after, again, sold, now)
     whole = turn.whole(placed)
     placed = replace(placed, period_start=max(whole.start, after.start_at))

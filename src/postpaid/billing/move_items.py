@@ -41,8 +41,6 @@ from postpaid.core.prorations import (
     charge_of_rest,
     credit_at_list_price,
     credits_of_charges,
-    last_paid,
-    units,
 )
 from postpaid.core.subscriptions import (
     BillingMode,
@@ -223,11 +221,8 @@ class Turn:
         """The licence, charged for the rest of its period."""
         sold = self._sold(item.price_id)
         if sold.price.metered or not self.prorates:
-            if self.before.status != SubscriptionStatus.PAUSED or sold.price.metered:
-                return item
-            # What was paid and not given back is known when it is resumed, and nothing else is.
-            paid = [each.id for each in self.known.charges.get(item.id, ())]
-            return replace(item, charge_ids=paid)
+            paused = self.before.status == SubscriptionStatus.PAUSED
+            return replace(item, charge_ids=[]) if paused and not sold.price.metered else item
         made = self._item_of(
             item,
             charge_of_rest(
@@ -245,31 +240,6 @@ class Turn:
         # What was debited before may be owed back again: its credit may be made void.
         before = [each.id for each in self.known.charges.get(item.id, ())]
         return replace(item, charge_ids=[*before, made.id])
-
-    def is_paid(self, item: Item) -> bool:
-        """Whether the licence's last debit, where there is one, was for what it is now."""
-        paid = last_paid(self.known.charges.get(item.id, ()))
-        return not paid or (paid[0].price_id, units(paid)) == (
-            item.price_id,
-            licensed_quantity(item),
-        )
-
-    def credit_paid(self, item: Item) -> None:
-        """The unused rest of what a licence was debited before it became what it is now."""
-        charges = self.known.charges.get(item.id, ())
-        if not self.flexible:  # where credits do not say of what they are
-            charges = last_paid(charges)
-        if not self.prorates or not charges:
-            return
-        was = replace(item, price_id=charges[-1].price_id or item.price_id)
-        given = credits_of_charges(
-            self._sold(was.price_id),
-            charges,
-            at=self.at,
-            zone=self.before.zone,
-            itemized=self.itemizes,
-        )
-        self.bill.items += [self._item_of(was, each) for each in given]
 
     def credit(self, item: Item) -> None:
         """The unused rest of what the licence was debited, or in classic mode would cost."""

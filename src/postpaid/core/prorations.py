@@ -43,7 +43,6 @@ class Charge:
     quantity: Decimal
     period_start: datetime
     period_end: datetime
-    price_id: str | None = None
     returned: int = 0
     returned_discounts: Mapping[str, int] | None = None
     returned_from: datetime | None = None
@@ -190,7 +189,7 @@ def _credit_of(
     credited: dict[str, Any] = {"invoice_item": whole.id}
     if whole.invoice_id is not None:
         credited = {"invoice": whole.invoice_id, "lines": [each.line_id for each in group]}
-    made = _proration("Unused", sold, units(group), amount, at, period, until, zone, credited)
+    made = _proration("Unused", sold, _units(group), amount, at, period, until, zone, credited)
     return replace(made, discounts=_told(discounts))
 
 
@@ -202,16 +201,8 @@ def _summed(each_of: Iterable[Mapping[str, int] | None]) -> dict[str, int]:
     return summed
 
 
-def last_paid(charges: Sequence[Charge]) -> list[Charge]:
-    """The last debit of these: its lines, one for each tier. Ids tell what came later."""
-    if not charges:
-        return []
-    last = max(charges, key=lambda each: each.id)
-    return [each for each in charges if each.obligation == last.obligation]
-
-
-def units(group: Iterable[Charge]) -> Decimal:
-    """How much was paid for: flat lines have quantity 0, so the units are the sum."""
+def _units(group: Iterable[Charge]) -> Decimal:
+    """Flat lines have quantity 0, so the units are the sum."""
     return sum((charge.quantity for charge in group), Decimal(0))
 
 

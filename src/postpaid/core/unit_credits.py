@@ -66,8 +66,8 @@ class UnitCredit:
         meters = sold_by.get(self.product_id)
         return not meters or meter_id in meters
 
-    def pays_until(self, end: datetime) -> bool:
-        """Whether it pays for usage before ``end``; a part of a window is not told apart."""
+    def pays_for(self, start: datetime, end: datetime) -> bool:
+        """Whether it pays for usage in ``[start, end)``; a part of a window is not told apart."""
         return self.created_at < end and (self.expires_at is None or end <= self.expires_at)
 
 
@@ -114,7 +114,7 @@ def drawn(
             break
         if not credit.is_for(asked.meter_id, sold_by):
             continue
-        if credit.available > 0 and credit.pays_until(asked.end):
+        if credit.available > 0 and credit.pays_for(asked.start, asked.end):
             found[credit.id] = min(left, credit.available)
             left = EXACT.subtract(left, found[credit.id])
     return found

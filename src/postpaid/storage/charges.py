@@ -13,7 +13,7 @@ from postpaid.storage.database import Connection, fetch
 
 LOAD = """
 SELECT l.id, l.obligation, l.invoice_id, l.id AS line_id, l.amount, l.discounts, l.quantity,
-       l.period_start, l.period_end, l.price_id
+       l.period_start, l.period_end
   FROM invoice_lines l
  WHERE l.account_id = %(account_id)s
    AND l.live
@@ -21,7 +21,7 @@ SELECT l.id, l.obligation, l.invoice_id, l.id AS line_id, l.amount, l.discounts,
    AND (l.id = ANY(%(ids)s) OR l.obligation = ANY(%(obligations)s))
  UNION ALL
 SELECT n.id, n.obligation, n.invoice_id, l.id, n.amount, coalesce(l.discounts, n.discounts),
-       n.quantity, n.period_start, n.period_end, n.price_id
+       n.quantity, n.period_start, n.period_end
   FROM invoice_items n
   LEFT JOIN invoices i ON i.account_id = n.account_id AND i.id = n.invoice_id
   LEFT JOIN invoice_lines l
