@@ -104,6 +104,25 @@ def test_a_pause_that_bills_nothing(town: Town) -> None:
     assert [each.total for each in town.invoices(subscription_id)] == [3100, 3100 + 5]
 
 
+@pytest.mark.parametrize("mode", ["classic", "flexible"])
+def test_what_changed_unprorated_before_a_pause_is_not_prorated_by_its_end(
+    town: Town, mode: str
+) -> None:
+    clock = town.clock(JANUARY)
+    subscription = town.subscribe(town.customer(clock), fee(town), billing_mode={"type": mode})
+    town.advance(clock, ELEVENTH)
+    two = {"id": subscription["items"].data[0].id, "quantity": 2}
+    town.client.v1.subscriptions.update(
+        subscription.id, {"items": [two], "proration_behavior": "none"}
+    )
+    kept = {"outstanding_usage_through": {"type": "none"}, "unused_time_from": {"type": "none"}}
+    pause(town, subscription.id, bill_for=kept)
+    town.advance(clock, at("2026-01-21"))
+    resume(town, subscription.id, billing_cycle_anchor={"type": "unchanged"})
+    town.advance(clock, FEBRUARY + HOUR)
+    assert [each.total for each in town.invoices(subscription.id)] == [3100, 6200]
+
+
 def test_resumed_within_the_periods_that_were_the_rest_is_paid(town: Town) -> None:
     clock = town.clock(JANUARY)
     _, subscription_id = begun(town, clock)
