@@ -15,7 +15,7 @@ from postpaid.billing.ask_refunds import ask_refunds
 from postpaid.billing.pass_time import due_at, run_passes
 from postpaid.billing.perform import Act
 from postpaid.billing.settle import settle
-from postpaid.storage import payments, refunds, test_clocks
+from postpaid.storage import payments_due, refunds, test_clocks
 from postpaid.storage.database import Database
 
 PAUSE_S = 0.05
@@ -60,7 +60,7 @@ def _step(database: Database, act: Act, clock_id: str, *, waits: bool) -> dateti
             moment = max(due, clock.frozen_at)
             test_clocks.move(conn, act.account_id, clock_id, moment)
             return moment
-        if waits and payments.is_pending_on_clock(conn, act.account_id, clock_id):
+        if waits and payments_due.is_pending_on_clock(conn, act.account_id, clock_id):
             return clock.frozen_at
         test_clocks.finish(conn, act.account_id, clock_id)
         arrived = test_clocks.lock(conn, act.account_id, clock_id)
@@ -88,7 +88,7 @@ def _settle_left_over(database: Database, act: Act, clock_id: str) -> None:
     Whoever made them is not advancing this clock any more, and to ask twice charges once.
     """
     with database.connection() as conn:
-        attempts = payments.pending_on_clock(conn, act.account_id, clock_id)
+        attempts = payments_due.pending_on_clock(conn, act.account_id, clock_id)
         clock = test_clocks.find(conn, act.account_id, clock_id)
     if attempts and clock:
         settle(database, act.at(clock.frozen_at, clock_id), attempts)

@@ -31,7 +31,15 @@ from postpaid.billing.settle import PATIENCE_S, settle
 from postpaid.billing.withhold import still_withheld, withhold
 from postpaid.core.credits import EXPIRY_GRACE
 from postpaid.core.invoicing import Invoice
-from postpaid.storage import credit_grants, customers, due, invoices, payments, subscriptions_due
+from postpaid.storage import (
+    credit_grants,
+    customers,
+    due,
+    invoices,
+    payments,
+    payments_due,
+    subscriptions_due,
+)
 from postpaid.storage.database import Connection, Database
 from postpaid.storage.payments import PaymentAttempt
 
@@ -72,7 +80,7 @@ def settle_awaited(database: Database, act: Act, wall: datetime) -> int:
     if act.clock_id is None:
         return 0
     with database.connection() as conn:
-        attempts = payments.awaited_on_clock(
+        attempts = payments_due.awaited_on_clock(
             conn, act.account_id, act.clock_id, attempted_until=act.now - RECHECK, limit=BATCH
         )
     settle(database, act, attempts)
@@ -172,7 +180,7 @@ PASSES: tuple[Callable[[Database, Act, datetime], int], ...] = (
 def settle_abandoned(database: Database, act: Act, *, wall: datetime) -> int:
     """Attempts whose asker died before the outcome was recorded: ask again, with the same key."""
     with database.transaction() as conn:
-        ids = payments.claim_unsettled(
+        ids = payments_due.claim_unsettled(
             conn,
             act.account_id,
             now=wall,

@@ -8,7 +8,7 @@ from datetime import datetime
 from postpaid.core.payment_intents import PaymentIntent
 from postpaid.storage.database import Connection, as_json_rows, copy_into, fetch, values_of
 from postpaid.storage.paging import Page, Rows, fetch_page
-from postpaid.storage.searching import Search, parameters_of
+from postpaid.storage.searching import IS_FOUND, Search, parameters_of
 
 COLUMNS = (
     "id",
@@ -236,36 +236,21 @@ def attach(
     conn.execute(ATTACH, parameters)
 
 
-SEARCH = """
+SEARCH = f"""
 SELECT id, customer_id, clock_id, invoice_id, amount, amount_received, currency, status,
        client_secret, payment_method_id, latest_attempt_id, last_error, next_action,
        setup_future_usage, description, cancellation_reason, created_at, canceled_at, paid_at,
        metadata, amount_applied, reference
   FROM payment_intents
+ CROSS JOIN LATERAL (
+       SELECT jsonb_build_object(
+                'amount', amount,
+                'created', floor(extract(epoch FROM created_at)),
+                'currency', currency,
+                'customer', customer_id,
+                'status', status) AS fields) known
  WHERE account_id = %(account_id)s
-   AND (SELECT CASE WHEN %(any)s::boolean THEN bool_or(m.matches) ELSE bool_and(m.matches) END
-          FROM (SELECT s.negated <> coalesce(
-                         CASE s.operator
-                           WHEN ':' THEN lower(f.text) = lower(s.value)
-                           WHEN '~' THEN position(lower(s.value) IN lower(f.text)) > 0
-                           WHEN 'null' THEN f.text IS NULL
-                           WHEN '>' THEN f.text::numeric > s.value::numeric
-                           WHEN '<' THEN f.text::numeric < s.value::numeric
-                           WHEN '>=' THEN f.text::numeric >= s.value::numeric
-                           WHEN '<=' THEN f.text::numeric <= s.value::numeric
-                         END, false) AS matches
-                  FROM json_to_recordset(%(terms)s) AS s(
-                       field text, key text, operator text, value text, negated boolean)
-                 CROSS JOIN LATERAL (
-                       SELECT CASE s.field
-                                WHEN 'amount' THEN amount::text
-                                WHEN 'created' THEN floor(extract(epoch FROM created_at))::text
-                                WHEN 'currency' THEN currency
-                                WHEN 'customer' THEN customer_id
-                                WHEN 'status' THEN status
-                                WHEN 'metadata' THEN metadata ->> s.key
-                              END AS text) f) m)
-"""
+   AND {IS_FOUND}"""
 
 
 def search_page(

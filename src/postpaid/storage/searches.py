@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from postpaid.storage.database import Connection
 from postpaid.storage.paging import Page, Rows, fetch_page
-from postpaid.storage.searching import Search, parameters_of
+from postpaid.storage.searching import IS_FOUND, Search, parameters_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,28 +15,6 @@ class Found:
 
     id: str
 
-
-# Whether a row is searched for, by ``fields``: what can be asked of it, as JSON.
-IS_FOUND = """(
-       SELECT CASE WHEN %(any)s::boolean THEN bool_or(m.matches) ELSE bool_and(m.matches) END
-         FROM (SELECT s.negated <> coalesce(
-                        CASE s.operator
-                          WHEN ':' THEN lower(f.text) = lower(s.value)
-                          WHEN '~' THEN position(lower(s.value) IN lower(f.text)) > 0
-                          WHEN 'null' THEN f.text IS NULL
-                          WHEN '>' THEN f.text::numeric > s.value::numeric
-                          WHEN '<' THEN f.text::numeric < s.value::numeric
-                          WHEN '>=' THEN f.text::numeric >= s.value::numeric
-                          WHEN '<=' THEN f.text::numeric <= s.value::numeric
-                        END, false) AS matches
-                 FROM json_to_recordset(%(terms)s) AS s(
-                      field text, key text, operator text, value text, negated boolean)
-                CROSS JOIN LATERAL (
-                      SELECT CASE s.field
-                               WHEN 'metadata' THEN metadata ->> s.key
-                               ELSE fields ->> s.field
-                             END AS text) f) m)
-"""
 
 SEARCH_CUSTOMERS = f"""
 SELECT id

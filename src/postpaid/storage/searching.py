@@ -27,6 +27,28 @@ class Search:
     any: bool
 
 
+# Whether a row is searched for: by its ``metadata``, and ``fields``, which are JSON beside it.
+IS_FOUND = """(
+       SELECT CASE WHEN %(any)s::boolean THEN bool_or(m.matches) ELSE bool_and(m.matches) END
+         FROM (SELECT s.negated <> coalesce(
+                        CASE s.operator
+                          WHEN ':' THEN lower(f.text) = lower(s.value)
+                          WHEN '~' THEN position(lower(s.value) IN lower(f.text)) > 0
+                          WHEN 'null' THEN f.text IS NULL
+                          WHEN '>' THEN f.text::numeric > s.value::numeric
+                          WHEN '<' THEN f.text::numeric < s.value::numeric
+                          WHEN '>=' THEN f.text::numeric >= s.value::numeric
+                          WHEN '<=' THEN f.text::numeric <= s.value::numeric
+                        END, false) AS matches
+                 FROM json_to_recordset(%(terms)s) AS s(
+                      field text, key text, operator text, value text, negated boolean)
+                CROSS JOIN LATERAL (
+                      SELECT CASE s.field
+                               WHEN 'metadata' THEN metadata ->> s.key
+                               ELSE fields ->> s.field
+                             END AS text) f) m)
+"""
+
 COLUMNS = ("field", "key", "operator", "value", "negated")
 
 
